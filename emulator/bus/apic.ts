@@ -1,0 +1,195 @@
+// Interrupt delivery: local APICs (request and in-service registers, EOI, IPIs) and the I/O APIC (routing, remote IRR).
+//
+// The whole state is modelled because it is what kills an interrupt-driven dumper: a vector that stays in service on an
+// abandoned context blocks its like, and a level-triggered line whose EOI is owed is never delivered again.
+import type { Cpu } from "../cpu/cpu.ts";
+import { makeEvent, type EventQueue, type TimerEvent } from "../time/events.ts";
+
+/** Time from sending an IPI to its arrival. */
+const IPI_LATENCY_NS = 400;
+/** Time from a line's edge to the request in the local APIC. */
+const LINE_LATENCY_NS = 250;
+
+export class LocalApic {
+  private readonly cpu: Cpu;
+  private readonly ioApic: () => IoApic;
+  /** Requested vectors (IRR), unordered, with the time at which each arrived. */
+  private readonly requested: number[] = [];
+  private readonly requestedAt: number[] = [];
+  /** Vectors in service (ISR), innermost last. */
+  readonly inService: number[] = [];
+  /** Vectors at or below this priority class (vector >> 4) are held back. */
+  taskPriority = 0;
+
+  constructor(cpu: Cpu, ioApic: () => IoApic) {
+    this.cpu = cpu;
+    this.ioApic = ioApic;
+  }
+
+  /** A vector arrives at `at`. A vector that is requested already merges with it. */
+  request(vector: number, at: number): void {
+    const { cpu } = this;
+    if (!this.requested.includes(vector)) {
+      this.requested.push(vector);
+      this.requestedAt.push(at);
+    }
+    cpu.attention = true;
+  }
+
+  private highestInService(): number {
+    let highest = -1;
+    for (const vector of this.inService) if (vector > highest) highest = vector;
+    return highest;
+  }
+
+  /** Index of the deliverable request with the highest vector, or -1. */
+  private deliverable(now: number): number {
+    const floor = Math.max(this.highestInService() >> 4, this.taskPriority);
+    let best = -1;
+    for (let i = 0; i < this.requested.length; i++) {
+      const vector = this.requested[i]!;
+      if (vector >> 4 <= floor || this.requestedAt[i]! > now) continue;
+      if (best < 0 || vector > this.requested[best]!) best = i;
+    }
+    return best;
+  }
+
+  /** True when acknowledge() would hand out a vector at `now`. */
+  pending(now: number): boolean {
+    return this.deliverable(now) >= 0;
+  }
+
+  /** The time at which the earliest deliverable request arrives or arrived; Infinity when there is none. */
+  earliest(): number {
+    const floor = Math.max(this.highestInService() >> 4, this.taskPriority);
+    let earliest = Infinity;
+    for (let i = 0; i < this.requested.length; i++) {
+      if (this.requested[i]! >> 4 > floor && this.requestedAt[i]! < earliest) earliest = this.requestedAt[i]!;
+    }
+    return earliest;
+  }
+
+  /** The CPU takes an interrupt: the request becomes in service. -1 when there is none now. */
+  acknowledge(now: number): number {
+    const index = this.deliverable(now);
+    if (index < 0) {
+      if (this.requested.length === 0) this.cpu.attention = false;
+      else if (this.earliest() === Infinity) this.cpu.attention = false;
+      return -1;
+    }
+    const vector = this.requested[index]!;
+    this.requested.splice(index, 1);
+    this.requestedAt.splice(index, 1);
+    this.inService.push(vector);
+    return vector;
+  }
+
+  /** End of interrupt: the highest vector in service is done; a level-triggered line behind it may ask again. */
+  endOfInterrupt(): void {
+    const highest = this.highestInService();
+    if (highest < 0) return;
+    this.inService.splice(this.inService.lastIndexOf(highest), 1);
+    if (this.requested.length > 0) this.cpu.attention = true;
+    this.ioApic().endOfInterrupt(highest, this.cpu.clock);
+  }
+
+  get requests(): readonly number[] {
+    return this.requested;
+  }
+}
+
+export interface RedirectionEntry {
+  vector: number;
+  destination: number;
+  masked: boolean;
+  level: boolean;
+  /** Set while a level-triggered interrupt waits for its EOI: nothing is delivered meanwhile. */
+  remoteIrr: boolean;
+  asserted: boolean;
+}
+
+export class IoApic {
+  private readonly cpus: readonly Cpu[];
+  private readonly events: EventQueue;
+  readonly entries: RedirectionEntry[];
+  private readonly ipiEvents = new Map<number, TimerEvent>();
+  private readonly landingEvents = new Map<string, TimerEvent>();
+  /** How an NMI or INIT reaches a CPU; set by the machine. */
+  land: (cpu: Cpu, kind: "nmi" | "init", reason: string, at: number) => void = () => {};
+
+  constructor(cpus: readonly Cpu[], events: EventQueue, lines = 24) {
+    this.cpus = cpus;
+    this.events = events;
+    this.entries = Array.from({ length: lines }, () => ({
+      vector: 0,
+      destination: 0,
+      masked: true,
+      level: true,
+      remoteIrr: false,
+      asserted: false,
+    }));
+  }
+
+  entry(irq: number): RedirectionEntry {
+    const entry = this.entries[irq];
+    if (!entry) throw new Error(`io-apic: there is no line ${irq} (0..${this.entries.length - 1})`);
+    return entry;
+  }
+
+  /** A device drives its line. */
+  setLine(irq: number, asserted: boolean): void {
+    const entry = this.entry(irq);
+    if (entry.asserted === asserted) return;
+    entry.asserted = asserted;
+    if (asserted) this.tryDeliver(entry, this.events.now + LINE_LATENCY_NS);
+  }
+
+  setMasked(irq: number, masked: boolean, now: number): void {
+    const entry = this.entry(irq);
+    entry.masked = masked;
+    if (!masked && entry.asserted) this.tryDeliver(entry, now);
+  }
+
+  private tryDeliver(entry: RedirectionEntry, at: number): void {
+    if (entry.masked || (entry.level && entry.remoteIrr)) return;
+    if (entry.level) entry.remoteIrr = true;
+    this.cpus[entry.destination]!.apic.request(entry.vector, at);
+    this.onRequest(this.cpus[entry.destination]!, at);
+  }
+
+  /** Told of every request, so that a halted CPU wakes; set by the machine. */
+  onRequest: (cpu: Cpu, at: number) => void = () => {};
+
+  endOfInterrupt(vector: number, now: number): void {
+    for (const entry of this.entries) {
+      if (entry.vector !== vector || !entry.remoteIrr) continue;
+      entry.remoteIrr = false;
+      if (entry.asserted) this.tryDeliver(entry, now);
+    }
+  }
+
+  /** Sends a fixed-vector IPI; it arrives a little later, merging with one on its way. */
+  sendIpi(to: Cpu, vector: number, now: number): void {
+    const key = to.id * 256 + vector;
+    let event = this.ipiEvents.get(key);
+    if (!event) {
+      event = makeEvent(`ipi.cpu${to.id}.${vector.toString(16)}`, (fired) => {
+        to.apic.request(vector, fired.at);
+        this.onRequest(to, fired.at);
+      });
+      this.ipiEvents.set(key, event);
+    }
+    if (!event.armed) this.events.arm(event, now + IPI_LATENCY_NS);
+  }
+
+  /** Sends an NMI or INIT: cannot be masked. */
+  sendLanding(to: Cpu, kind: "nmi" | "init", reason: string, now: number): void {
+    const key = `${to.id}.${kind}.${reason}`;
+    let event = this.landingEvents.get(key);
+    if (!event) {
+      event = makeEvent(`${kind}.cpu${to.id}.${reason}`, (fired) => this.land(to, kind, reason, fired.at));
+      this.landingEvents.set(key, event);
+    }
+    if (!event.armed) this.events.arm(event, now + IPI_LATENCY_NS);
+  }
+}

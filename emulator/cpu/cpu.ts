@@ -1,0 +1,197 @@
+// A CPU: a local clock, an interrupt flag, a local APIC, and a program (a generator) that the machine resumes.
+//
+// Plain code runs on the *current* CPU through step(): it pays time, lets the device events that are due by then run, and
+// is the place where an NMI or INIT can take the CPU away, before the effect that the caller is about to have.
+// Generators give control back only at preemption points; interrupts are taken there and nowhere else.
+import type { LocalApic } from "../bus/apic.ts";
+
+/** Kernel code that may give up the CPU: consumed at once by `yield*`. It yields nothing; the CPU's state says why. */
+export type Running<T = void> = Iterable<void, T, void>;
+export type Program = Iterator<void, unknown, void>;
+
+/** RUN: resumable now. DELAY: busy until a time. HALT: until an interrupt. SPIN: until a lock is freed. STOPPED: never. */
+export const RUN = 0;
+export const DELAY = 1;
+export const HALT = 2;
+export const SPIN = 3;
+export const STOPPED = 4;
+export type CpuState = typeof RUN | typeof DELAY | typeof HALT | typeof SPIN | typeof STOPPED;
+
+/** What a CPU can spin on: enough to follow a spinner to its owner. */
+export interface Spinnable {
+  readonly name: string;
+  /** The CPU that holds it, or undefined. */
+  owner: Cpu | undefined;
+  /** The owner's epoch when it took it: an older epoch means an abandoned context. */
+  ownerEpoch: number;
+  /** Name of the function that took it, for messages. */
+  holder: string;
+}
+
+/** An interrupt that cannot be masked: it lands between the effects of two accesses. */
+export interface Landing {
+  readonly kind: "nmi" | "init";
+  /** Who sent it: "watchdog", "switch", "freeze", "os_init". */
+  readonly reason: string;
+}
+
+/** A context that an NMI or INIT took the CPU away from; nothing in it will ever run again. */
+export interface AbandonedContext {
+  readonly epoch: number;
+  readonly clock: number;
+  readonly functionName: string;
+  readonly interruptsEnabled: boolean;
+  /** Vectors whose EOI is still owed. */
+  readonly inService: readonly number[];
+}
+
+/** Thrown, preallocated, through a context that is being abandoned; only the machine's loop catches it. */
+export const LOST = Object.freeze({ lost: true });
+
+export interface CpuOwner {
+  /** Called when the current CPU's clock reached its limit: run due events, land NMIs, set the next limit. */
+  cross(cpu: Cpu): void;
+}
+
+export class Cpu {
+  readonly id: number;
+  /** Local time in ns. */
+  clock = 0;
+  /** step() calls the machine when the clock reaches this: the next event, or a landing. */
+  limit = 0;
+  /** A preemption point gives way when the clock has passed this: another CPU is behind. */
+  horizon = 0;
+  /** Something may be waiting for this CPU: looked at in preemption points. */
+  attention = false;
+  interruptsEnabled = true;
+  state: CpuState = STOPPED;
+  /** The end of a DELAY. */
+  until = 0;
+  program: Program | undefined;
+  spinOn: Spinnable | undefined;
+  /** When the next NMI/INIT lands; Infinity when none is pending. */
+  landAt = Infinity;
+  landing: Landing | undefined;
+  /** Counts the contexts that were abandoned here. */
+  epoch = 0;
+  readonly abandoned: AbandonedContext[] = [];
+  readonly owner: CpuOwner;
+  apic!: LocalApic;
+
+  // The registers that leave a trace in RAM: stack and frame pointer (physical addresses) and the running function.
+  sp = 0;
+  fp = 0;
+  functionId = 0;
+
+  /** Kernel entry for an interrupt vector. Called with interrupts off; must leave them as iret would. */
+  onInterrupt: (vector: number) => Running = () => {
+    throw new Error(`cpu${this.id}: an interrupt came before there was a handler`);
+  };
+  /** Kernel entry for NMI and INIT, plain code. Returns a program to abandon what ran, or undefined to resume it. */
+  onLanding: (cpu: Cpu, landing: Landing) => Program | undefined = () => undefined;
+
+  constructor(id: number, owner: CpuOwner) {
+    this.id = id;
+    this.owner = owner;
+  }
+
+  /** Moves the clock forward to `time` (never back) and lets what is due happen. */
+  advanceTo(time: number): void {
+    if (time > this.clock) {
+      this.clock = time;
+      if (time >= this.limit) this.owner.cross(this);
+    }
+  }
+}
+
+/** The CPU that is running now. Valid inside kernel code; set by the machine's loop alone. */
+export let cpu: Cpu = undefined as unknown as Cpu;
+
+export const setCurrentCpu = (next: Cpu): void => {
+  cpu = next;
+};
+
+/** Pays `ns` on the current CPU; may run device events; may not return (the CPU is lost to an NMI or INIT). */
+export function step(ns: number): void {
+  const c = cpu;
+  if ((c.clock += ns) >= c.limit) c.owner.cross(c);
+}
+
+/** An iterator that is finished: what a kernel function returns when it did not have to give way. Consumed at once. */
+class Finished {
+  readonly result: { value: unknown; done: true } = { value: undefined, done: true };
+  next(): IteratorResult<void, unknown> {
+    return this.result;
+  }
+  [Symbol.iterator](): this {
+    return this;
+  }
+}
+const FINISHED = new Finished();
+/** Nothing to wait for, no value. */
+const FINISHED_VOID = new Finished();
+
+/** "Did not have to give way": the value of a `yield*` that never yields. Shared, so it must be consumed at once. */
+export function finished(): Running;
+export function finished<T>(value: T): Running<T>;
+export function finished(value?: unknown): Running<unknown> {
+  if (value === undefined) return FINISHED_VOID as unknown as Running<unknown>;
+  FINISHED.result.value = value;
+  return FINISHED as unknown as Running<unknown>;
+}
+
+/** A preemption point: takes pending interrupts if they are enabled, and gives way to CPUs that are behind. */
+export function preempt(): Running {
+  const c = cpu;
+  if (c.clock <= c.horizon && !c.attention) return FINISHED_VOID as unknown as Running;
+  return giveWay(c);
+}
+
+/** True when a preemption point would do something. */
+export const mustGiveWay = (): boolean => cpu.clock > cpu.horizon || cpu.attention;
+
+export function* giveWay(c: Cpu): Generator<void, void, void> {
+  for (;;) {
+    if (c.attention && c.interruptsEnabled) yield* takeInterrupts(c);
+    if (c.clock <= c.horizon) return;
+    c.state = RUN;
+    yield;
+    // Somebody may have sent an interrupt while the others ran.
+    if (!(c.attention && c.interruptsEnabled) && c.clock <= c.horizon) return;
+  }
+}
+
+/** Takes the interrupts that are pending for this CPU now, highest vector first. */
+export function* takeInterrupts(c: Cpu): Generator<void, void, void> {
+  while (c.interruptsEnabled) {
+    const vector = c.apic.acknowledge(c.clock);
+    if (vector < 0) return;
+    c.interruptsEnabled = false;
+    yield* c.onInterrupt(vector);
+  }
+}
+
+/** Busy for `ns`: time passes, events happen, interrupts are taken if enabled. What udelay comes down to. */
+export function* busyFor(ns: number): Generator<void, void, void> {
+  const c = cpu;
+  const end = c.clock + ns;
+  for (;;) {
+    if (c.attention && c.interruptsEnabled) yield* takeInterrupts(c);
+    if (c.clock >= end) return;
+    c.state = DELAY;
+    c.until = end;
+    yield;
+  }
+}
+
+/** hlt: until the next interrupt (with interrupts off: for ever). */
+export function* halt(): Generator<void, void, void> {
+  const c = cpu;
+  if (c.attention && c.interruptsEnabled && c.apic.pending(c.clock)) {
+    yield* takeInterrupts(c);
+    return;
+  }
+  c.state = HALT;
+  yield;
+  if (c.attention && c.interruptsEnabled) yield* takeInterrupts(c);
+}

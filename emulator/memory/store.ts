@@ -1,0 +1,174 @@
+// A sparse, paged byte store: the pages of a disk, of RAM above the flat window, or of a file kept in memory.
+import { FRAME_MASK, FRAME_SHIFT, FRAME_SIZE, HOLE, type PagePool } from "./pool.ts";
+
+/** What a page held before anybody wrote it: a raw file behind a disk, or contents that can be computed. */
+export interface Backing {
+  /** Fills `into` (one frame, arbitrary contents on entry) with page `page`. Returns false when that page is a hole. */
+  readPage(page: number, into: Uint8Array): boolean;
+}
+
+/** Random-access bytes with holes: an image file on the host, a partition of one, or a simulated disk's media. */
+export interface ByteStore {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** Fills `into` from `offset`; holes read as zeroes. Throws a RangeError beyond the end. */
+  read(offset: number, into: Uint8Array): void;
+  /** Writes `from` at `offset`. Throws a RangeError beyond the end. */
+  write(offset: number, from: Uint8Array): void;
+  /** The first offset >= `offset` that may hold data (everything before it reads as zeroes), or `sizeBytes`. */
+  nextData(offset: number): number;
+}
+
+/** The slot of a page that still has to be read from the backing. */
+const UNREAD = -1;
+
+export class PageStore implements ByteStore {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly pool: PagePool;
+  /** Page number -> slot, HOLE, or UNREAD. */
+  readonly slots: Int32Array;
+  private backing: Backing | undefined;
+  /** What an untouched page is: still in the backing that lies under the whole store, or a hole. */
+  private readonly untouched: number;
+
+  constructor(pool: PagePool, name: string, sizeBytes: number, backing?: Backing) {
+    this.pool = pool;
+    this.name = name;
+    this.sizeBytes = sizeBytes;
+    this.slots = new Int32Array(Math.ceil(sizeBytes / FRAME_SIZE));
+    this.backing = backing;
+    this.untouched = backing ? UNREAD : HOLE;
+    if (backing) this.slots.fill(UNREAD);
+  }
+
+  /** Declares pages [firstPage, firstPage+count) to hold what `backing` computes; what they held before is dropped. */
+  lay(backing: Backing, firstPage: number, count: number): void {
+    if (this.backing && this.backing !== backing) throw new Error(`${this.name}: already has a backing`);
+    this.backing = backing;
+    for (let page = firstPage; page < firstPage + count; page++) {
+      const slot = this.slots[page]!;
+      if (slot > 0) this.pool.release(slot);
+      this.slots[page] = UNREAD;
+    }
+  }
+
+  /** The slot that holds the page, read from the backing if need be; HOLE for zeroes. The slot is ours: share it to keep it. */
+  slotOf(page: number): number {
+    const slot = this.slots[page]!;
+    return slot === UNREAD ? this.fetch(page) : slot;
+  }
+
+  /** True when the page is known to be a hole without reading anything. */
+  isHole(page: number): boolean {
+    return this.slots[page] === HOLE;
+  }
+
+  /** True when the page still lies in the backing: nobody has read or written it. */
+  isUnread(page: number): boolean {
+    return this.slots[page] === UNREAD;
+  }
+
+  private fetch(page: number): number {
+    const slot = this.pool.allocate();
+    if (this.backing!.readPage(page, this.pool.bytes(slot))) return (this.slots[page] = slot);
+    this.pool.release(slot);
+    return (this.slots[page] = HOLE);
+  }
+
+  /** Fills a frame of the slab with the page without keeping it here: for a read of computed contents that passes by. */
+  readInto(page: number, slot: number): void {
+    const { u8 } = this.pool;
+    const to = slot * FRAME_SIZE;
+    const from = this.slots[page]!;
+    if (from > 0) u8.copyWithin(to, from * FRAME_SIZE, (from + 1) * FRAME_SIZE);
+    else if (from === HOLE || !this.backing!.readPage(page, u8.subarray(to, to + FRAME_SIZE))) {
+      u8.fill(0, to, to + FRAME_SIZE);
+    }
+  }
+
+  /** The page becomes `slot` by reference: one more owner for it, one less for what was here. */
+  setShared(page: number, slot: number): void {
+    const { pool, slots } = this;
+    const old = slots[page]!;
+    slots[page] = pool.share(slot);
+    if (old > 0) pool.release(old);
+  }
+
+  /** A slot that only this store owns, for writing into; `keep` false promises that the whole page will be overwritten. */
+  ownedSlot(page: number, keep = true): number {
+    const { pool, slots } = this;
+    let slot = slots[page]!;
+    if (slot > 0 && !pool.isShared(slot)) return slot;
+    if (!keep) {
+      const fresh = pool.allocate();
+      if (slot > 0) pool.release(slot);
+      return (slots[page] = fresh);
+    }
+    if (slot === UNREAD) {
+      slot = this.fetch(page);
+      if (slot !== HOLE) return slot;
+    }
+    if (slot === HOLE) return (slots[page] = pool.allocateZeroed());
+    const copy = pool.copyOf(slot);
+    pool.release(slot);
+    return (slots[page] = copy);
+  }
+
+  read(offset: number, into: Uint8Array): void {
+    this.check(offset, into.length);
+    const { u8 } = this.pool;
+    for (let done = 0; done < into.length;) {
+      const page = Math.floor((offset + done) / FRAME_SIZE);
+      const at = (offset + done) & FRAME_MASK;
+      const length = Math.min(FRAME_SIZE - at, into.length - done);
+      const slot = this.slotOf(page);
+      if (slot === HOLE) into.fill(0, done, done + length);
+      else into.set(u8.subarray(slot * FRAME_SIZE + at, slot * FRAME_SIZE + at + length), done);
+      done += length;
+    }
+  }
+
+  write(offset: number, from: Uint8Array): void {
+    this.check(offset, from.length);
+    const { u8 } = this.pool;
+    for (let done = 0; done < from.length;) {
+      const page = Math.floor((offset + done) / FRAME_SIZE);
+      const at = (offset + done) & FRAME_MASK;
+      const length = Math.min(FRAME_SIZE - at, from.length - done);
+      const slot = this.ownedSlot(page, length !== FRAME_SIZE);
+      u8.set(from.subarray(done, done + length), slot * FRAME_SIZE + at);
+      done += length;
+    }
+  }
+
+  nextData(offset: number): number {
+    const { slots } = this;
+    let page = Math.floor(offset / FRAME_SIZE);
+    if (page < slots.length && slots[page] !== HOLE) return offset;
+    while (page < slots.length && slots[page] === HOLE) page++;
+    return Math.min(this.sizeBytes, page * FRAME_SIZE);
+  }
+
+  private check(offset: number, length: number): void {
+    if (offset < 0 || offset + length > this.sizeBytes) {
+      throw new RangeError(`${this.name}: ${length} bytes at ${offset} lie beyond its end (${this.sizeBytes} bytes)`);
+    }
+  }
+
+  /** Gives every page back to the pool: the store is as it was made, what was laid is gone. */
+  clear(): void {
+    for (let page = 0; page < this.slots.length; page++) {
+      const slot = this.slots[page]!;
+      if (slot > 0) this.pool.release(slot);
+    }
+    this.slots.fill(this.untouched);
+    if (this.untouched === HOLE) this.backing = undefined;
+  }
+}
+
+/** Byte offset of a page. */
+export const offsetOfPage = (page: number): number => page * FRAME_SIZE;
+/** The page that holds a byte. */
+export const pageOfOffset = (offset: number): number =>
+  offset < 2 ** 31 ? offset >>> FRAME_SHIFT : Math.floor(offset / FRAME_SIZE);

@@ -1,0 +1,182 @@
+// start_kernel: brings the kernel up on the machine's first CPU, starts the others, and runs init.
+import { RUN, type Running } from "../../emulator/cpu/cpu.ts";
+import { setCurrentCpu, cpu as currentCpu } from "../../emulator/cpu/cpu.ts";
+import { M, poke32, pokePtr } from "../abi/ram.ts";
+import { new_utsname } from "../abi/structs/base.ts";
+import { task_struct } from "../abi/structs/sched.ts";
+import { array, char, int } from "../abi/types.ts";
+import { PageAllocator } from "../mm/page-alloc.ts";
+import { K, Kernel, type KernelOptions } from "./kernel.ts";
+import { init_irq } from "./irq.ts";
+import { init_modules } from "./module.ts";
+import { init_nmi } from "./nmi.ts";
+import { NotifierChain } from "./panic.ts";
+import { init_percpu } from "./percpu.ts";
+import { init_console, printk } from "./printk.ts";
+import { RESCHEDULE_VECTOR, cpu_idle, schedule, set_current_state, init_sched, setRunListOffset } from "./sched.ts";
+import { init_softirq } from "./softirq.ts";
+import { Spinlock } from "./spinlock.ts";
+import { TASK_INTERRUPTIBLE, makeTask } from "./task.ts";
+import { init_timers, start_ticks } from "./timer.ts";
+import { init_workqueues } from "./workqueue.ts";
+import { kleaf } from "./kfunc.ts";
+import { finished } from "../../emulator/cpu/cpu.ts";
+import type { Task } from "./task.ts";
+import { list_add_tail } from "./list.ts";
+import { prio_array } from "../abi/structs/sched.ts";
+import { kfunc } from "./kfunc.ts";
+import { do_exit } from "./fork.ts";
+
+/** Wall clock of every boot unless the scenario says otherwise: 2004-12-01 00:00:00 UTC, the white paper's winter. */
+export const DEFAULT_BOOT_SECONDS = 1101859200;
+
+export interface BootOptions extends KernelOptions {
+  readonly bootSeconds?: number;
+  readonly nodename?: string;
+  /** What init does once the kernel is up: load modules, mount disks, start the load. Runs as process 1. */
+  readonly init?: () => Running;
+}
+
+/** Writes a NUL-terminated string into a char array. */
+function setString(at: number, text: string, room: number): void {
+  for (let i = 0; i < room; i++) M.u8[at + i] = i < text.length && i < room - 1 ? text.charCodeAt(i) : 0;
+}
+
+/**
+ * Boots a kernel: image, per-CPU areas, scheduler, interrupts, timers; then starts the idle tasks and process 1.
+ * Nothing has run when it returns; `kernel.machine.run(until)` goes on from here.
+ */
+export function bootKernel(options: BootOptions): Kernel {
+  const k = new Kernel(options);
+  const { machine } = k;
+  setCurrentCpu(machine.outside);
+  describeSystem(k, options);
+  init_percpu(k, (addr, name) => new Spinlock(addr, name));
+  k.static("nr_threads", int);
+  init_modules();
+  k.panicNotifiers = new NotifierChain();
+  k.crashdump = {};
+  init_sched();
+  setRunListOffset(k.offsetOf(task_struct, "run_list"));
+  init_irq();
+  k.irq.vectors.set(RESCHEDULE_VECTOR, reschedule_interrupt);
+  init_console();
+  init_softirq();
+  init_timers(options.bootSeconds ?? DEFAULT_BOOT_SECONDS);
+  init_nmi();
+  startIdleTasks(k);
+  k.pages = new PageAllocator();
+  start_ticks();
+  // Process 1: finishes the boot with interrupts on, then runs what the machine is for.
+  const { init } = options;
+  const task = makeTask(k, {
+    comm: "init",
+    pid: k.nextPid++,
+    kernelThread: false,
+    allocate: (bytes, align) => k.bootmem(bytes, align),
+    start: () => init_task_program(init),
+  });
+  enqueueFirst(k, task);
+  return k;
+}
+
+/** The very first task goes on CPU 0's runqueue by hand: no CPU runs yet that could take the lock. */
+function enqueueFirst(k: Kernel, task: Task): void {
+  const p = k.percpu[0]!;
+  const base = p.rq.active;
+  const prio = task.s.prio;
+  list_add_tail(task.runList, base + k.offsetOf(prio_array, "queue") + prio * (M.word8 ? 16 : 8));
+  const word = base + k.offsetOf(prio_array, "bitmap") + (prio >> 5) * 4;
+  poke32(word, M.u32[word >>> 2]! | (1 << (prio & 31)));
+  poke32(base, M.u32[base >>> 2]! + 1);
+  task.s.array = base;
+  p.rq.nr_running = p.rq.nr_running + 1;
+  task.onRunqueue = true;
+  p.needResched = true;
+}
+
+const init_task_program = kfunc("init", function* (then: (() => Running) | undefined) {
+  yield* printk(`Linux version ${K.release} (dumplab) #1 SMP\n`, 5);
+  yield* printk(`Brought up ${K.machine.cpus.length} CPUs\n`, 6);
+  yield* init_workqueues();
+  if (then) yield* then();
+  // Process 1 never ends.
+  for (;;) {
+    set_current_state(TASK_INTERRUPTIBLE);
+    yield* schedule();
+  }
+});
+
+/** An IPI whose only effect is that the way back from the interrupt looks at need_resched. */
+const reschedule_interrupt = kleaf("smp_reschedule_interrupt", () => {
+  currentCpu.apic.endOfInterrupt();
+  return finished();
+});
+
+function describeSystem(k: Kernel, options: BootOptions): void {
+  const uts = k.view(new_utsname, k.static("system_utsname", new_utsname));
+  const version = "#1 SMP Wed Dec 1 00:00:00 UTC 2004";
+  setString(uts.sysname, "Linux", 65);
+  setString(uts.nodename, options.nodename ?? "localhost.localdomain", 65);
+  setString(uts.release, options.release, 65);
+  setString(uts.version, version, 65);
+  setString(uts.machine, k.map.model.name === "i386" ? "i686" : k.map.model.name, 65);
+  setString(uts.domainname, "(none)", 65);
+  const banner = `Linux version ${options.release} (build@dumplab) (gcc version 3.4.3) ${version}\n`;
+  setString(k.static("linux_banner", array(char, 256), "rodata"), banner, 256);
+}
+
+/** Each CPU starts in its idle task. */
+function startIdleTasks(k: Kernel): void {
+  for (const c of k.machine.cpus) {
+    const p = k.percpu[c.id]!;
+    const task = makeTask(k, {
+      comm: "swapper",
+      pid: 0,
+      kernelThread: true,
+      cpuId: c.id,
+      allocate: (bytes, align) => k.bootmem(bytes, align),
+      start: () => cpu_idle(),
+    });
+    task.running = true;
+    p.idle = task;
+    p.current = task;
+    p.rq.idle = task.addr;
+    p.rq.curr = task.addr;
+    p.pda.pcurrent = task.addr;
+    p.pda.cpunumber = c.id;
+    p.pda.irqstackptr = p.irqStackTop;
+    pokePtr(p.pda.addr, task.addr);
+    c.sp = task.sp;
+    c.fp = 0;
+    c.program = task.program;
+    c.state = RUN;
+  }
+}
+
+/**
+ * For tests and tools: runs `program` as a process of a booted kernel until it has ended, at most `limitNs` of virtual
+ * time. Returns true when it ended.
+ */
+export function runKernel(k: Kernel, program: () => Running, limitNs = 60e9): boolean {
+  let ended = false;
+  k.enter();
+  setCurrentCpu(k.machine.outside);
+  const task = makeTask(k, {
+    comm: "test",
+    pid: k.nextPid++,
+    kernelThread: false,
+    allocate: (bytes, align) => k.bootmem(bytes, align),
+    start: () =>
+      (function* () {
+        yield* program();
+        ended = true;
+        k.machine.stopReason = "program ended";
+        yield* do_exit();
+      })(),
+  });
+  enqueueFirst(k, task);
+  k.machine.ioApic.sendIpi(k.machine.cpus[0]!, RESCHEDULE_VECTOR, k.machine.now());
+  k.machine.run(k.machine.now() + limitNs);
+  return ended;
+}

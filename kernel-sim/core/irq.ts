@@ -1,0 +1,260 @@
+// Hardware interrupts (arch/x86_64/kernel/irq.c of 2.6.9): descriptors in RAM, do_IRQ, per-line flow for level triggers.
+import { cpu, giveWay, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { M, peek32, poke32, pokePtr, storePtr } from "../abi/ram.ts";
+import { NR_IRQS, irq_desc, irqaction, kernel_stat, pt_regs, softirq_action } from "../abi/structs/sched.ts";
+import { array } from "../abi/types.ts";
+import type { ViewOf } from "../abi/view.ts";
+import { K, this_cpu } from "./kernel.ts";
+import { instructionPointer, kfunc, kleaf, textAddressOf } from "./kfunc.ts";
+import { schedule } from "./sched.ts";
+import { do_softirq, softirq_pending } from "./softirq.ts";
+import { Spinlock, spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore } from "./spinlock.ts";
+
+export const IRQ_INPROGRESS = 1;
+export const IRQ_DISABLED = 2;
+export const IRQ_PENDING = 4;
+export const IRQ_REPLAY = 8;
+export const IRQ_LEVEL = 64;
+/** request_irq flags. */
+export const SA_INTERRUPT = 0x20000000;
+export const SA_SHIRQ = 0x04000000;
+
+/** irq n uses this vector (FIRST_DEVICE_VECTOR on; assign_irq_vector spreads them over the priority classes). */
+export const vectorOfIrq = (irq: number): number => 0x31 + irq * 8;
+const irqOfVector = (vector: number): number => (vector - 0x31) / 8;
+
+/** Entry, register save, stack switch. */
+const ENTRY_NS = 250;
+const EXIT_NS = 150;
+
+/** A handler returns true when the interrupt was its device's. It runs with the line masked against itself. */
+export type IrqHandler = (irq: number, devId: number) => Running<boolean>;
+
+interface Action {
+  readonly handler: IrqHandler;
+  readonly addr: number;
+  readonly devId: number;
+  readonly flags: number;
+}
+
+export class IrqController {
+  readonly descAddr: number;
+  readonly descs: ViewOf<typeof irq_desc>[] = [];
+  readonly locks: Spinlock[] = [];
+  readonly actions: Action[][] = [];
+  /** Kernel entries for vectors that are not device lines: local timer, IPIs. */
+  readonly vectors = new Map<number, () => Running>();
+  readonly kstat: ViewOf<typeof kernel_stat>[] = [];
+
+  constructor(lines: number) {
+    const k = K;
+    const size = k.sizeOf(irq_desc);
+    this.descAddr = k.static("irq_desc", array(irq_desc, NR_IRQS));
+    for (let irq = 0; irq < lines; irq++) {
+      const desc = k.view(irq_desc, this.descAddr + irq * size);
+      desc.status = IRQ_DISABLED;
+      desc.depth = 1;
+      this.descs.push(desc);
+      this.locks.push(new Spinlock(desc.lock.addr, `irq_desc[${irq}].lock`));
+      this.actions.push([]);
+    }
+    for (const c of k.machine.cpus) {
+      k.view(kernel_stat, k.bootmem(k.sizeOf(kernel_stat)));
+      this.kstat[c.id] = k.view(kernel_stat, k.bootmem(k.sizeOf(kernel_stat)));
+    }
+    k.static("softirq_vec", array(softirq_action, 32));
+  }
+}
+
+export function init_irq(): void {
+  K.irq = new IrqController(K.machine.ioApic.entries.length);
+  for (const c of K.machine.cpus) c.onInterrupt = interrupt_entry;
+}
+
+/** Counts an interrupt in kstat_cpu(cpu).irqs[irq]. */
+function count(irq: number): void {
+  const at = K.irq.kstat[cpu.id]!.irqs + irq * 4;
+  poke32(at, peek32(at) + 1);
+}
+
+/**
+ * common_interrupt: saves the registers on the interrupted stack, moves to the interrupt stack if it was not on one,
+ * runs the vector's entry, then softirqs and, on the way back to user mode, the scheduler.
+ */
+function* interrupt_entry(vector: number): Generator<void, void, void> {
+  step(ENTRY_NS);
+  const c = cpu;
+  const p = this_cpu();
+  const { sp, fp, functionId } = c;
+  const regs = pushRegisters(c.sp);
+  const outermost = p.hardirqDepth === 0 && p.softirqDepth === 0;
+  if (outermost) {
+    // irqstackptr-8: where the registers are; -16: return address in common_interrupt.
+    pokePtr(p.irqStackTop - 8, regs);
+    c.sp = p.irqStackTop - 8;
+  } else c.sp = regs;
+  c.fp = 0;
+  c.functionId = commonInterruptId();
+  p.hardirqDepth++;
+  p.pda.irqcount = p.pda.irqcount + 1;
+  const special = K.irq.vectors.get(vector);
+  if (special) yield* special();
+  else yield* do_IRQ(irqOfVector(vector));
+  p.hardirqDepth--;
+  p.pda.irqcount = p.pda.irqcount - 1;
+  if (p.hardirqDepth === 0 && p.softirqDepth === 0 && softirq_pending()) yield* do_softirq();
+  c.interruptsEnabled = false;
+  step(EXIT_NS);
+  cpu.sp = sp;
+  cpu.fp = fp;
+  cpu.functionId = functionId;
+  // iret: the interrupted code had interrupts on.
+  cpu.interruptsEnabled = true;
+}
+
+const common_interrupt = kleaf("common_interrupt", () => {});
+const commonInterruptId = (): number => common_interrupt.id;
+
+/** Leaves a pt_regs below `sp` that says where the CPU was; returns its address. */
+export function pushRegisters(sp: number): number {
+  const c = cpu;
+  const size = K.sizeOf(pt_regs);
+  const at = (sp - size - 128) & ~15;
+  M.u8.fill(0, at, at + size);
+  pokePtr(at + K.offsetOf(pt_regs, "rip"), instructionPointer(c.functionId));
+  poke32(at + K.offsetOf(pt_regs, "cs"), 0x10);
+  poke32(at + K.offsetOf(pt_regs, "eflags"), c.interruptsEnabled ? 0x246 : 0x046);
+  pokePtr(at + K.offsetOf(pt_regs, "rsp"), sp);
+  pokePtr(at + K.offsetOf(pt_regs, "rbp"), c.fp);
+  poke32(at + K.offsetOf(pt_regs, "ss"), 0x18);
+  return at;
+}
+
+/** A device line's interrupt: flow control for a level-triggered line, then its handlers. */
+export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
+  const { descs, locks, actions } = K.irq;
+  const desc = descs[irq]!;
+  count(irq);
+  yield* spin_lock(locks[irq]!);
+  let status = (desc.status & ~IRQ_REPLAY) | IRQ_PENDING;
+  let run = false;
+  if ((status & (IRQ_DISABLED | IRQ_INPROGRESS)) === 0) {
+    run = true;
+    status = (status & ~IRQ_PENDING) | IRQ_INPROGRESS;
+  }
+  desc.status = status;
+  // Another CPU is in the handler (or was, when it was stopped): it will see PENDING. Nobody else may run it.
+  while (run) {
+    spin_unlock(locks[irq]!);
+    const handled = yield* handle_IRQ_event(irq, actions[irq]!);
+    yield* spin_lock(locks[irq]!);
+    note_interrupt(irq, handled);
+    if ((desc.status & IRQ_PENDING) === 0) {
+      desc.status = desc.status & ~IRQ_INPROGRESS;
+      break;
+    }
+    desc.status = desc.status & ~IRQ_PENDING;
+  }
+  // end_level_ioapic_irq: the EOI that lets the line ask again.
+  cpu.apic.endOfInterrupt();
+  spin_unlock(locks[irq]!);
+});
+
+export const handle_IRQ_event = kfunc("handle_IRQ_event", function* (irq: number, actions: readonly Action[]) {
+  let handled = false;
+  if (actions.length > 0 && (actions[0]!.flags & SA_INTERRUPT) === 0) {
+    cpu.interruptsEnabled = true;
+    if (cpu.attention) yield* giveWay(cpu);
+  }
+  for (let i = 0; i < actions.length; i++) {
+    const action = actions[i]!;
+    if (yield* action.handler(irq, action.devId)) handled = true;
+  }
+  cpu.interruptsEnabled = false;
+  return handled;
+});
+
+/** "irq N: nobody cared": a line that keeps asking without an owner is shut down after 100000 interrupts. */
+function note_interrupt(irq: number, handled: boolean): void {
+  const desc = K.irq.descs[irq]!;
+  desc.irq_count = desc.irq_count + 1;
+  if (!handled) desc.irqs_unhandled = desc.irqs_unhandled + 1;
+  if (desc.irq_count < 100000) return;
+  desc.irq_count = 0;
+  if (desc.irqs_unhandled > 99900) {
+    K.reports.push(`irq ${irq}: nobody cared!`);
+    desc.status = desc.status | IRQ_DISABLED;
+    desc.depth = 1;
+    K.machine.ioApic.setMasked(irq, true, cpu.clock);
+  }
+  desc.irqs_unhandled = 0;
+}
+
+/**
+ * Registers a handler for a line and opens it.
+ * Returns: 0. Context: process. Locks: the descriptor's, inside.
+ */
+export const request_irq = kfunc(
+  "request_irq",
+  function* (irq: number, handler: IrqHandler, flags: number, name: string, devId: number) {
+    const { descs, locks, actions } = K.irq;
+    const addr = K.bootmem(K.sizeOf(irqaction));
+    const action = K.view(irqaction, addr);
+    action.flags = flags;
+    action.dev_id = devId;
+    action.handler = textAddressOf((handler as unknown as { id?: number }).id ?? 0);
+    action.name = kernelString(name);
+    const saved = yield* spin_lock_irqsave(locks[irq]!);
+    const list = actions[irq]!;
+    if (list.length > 0) K.view(irqaction, list[list.length - 1]!.addr).next = addr;
+    else storePtr(descs[irq]!.addr + K.offsetOf(irq_desc, "action"), addr);
+    list.push({ handler, addr, devId, flags });
+    if (list.length === 1) {
+      const entry = K.machine.ioApic.entry(irq);
+      entry.vector = vectorOfIrq(irq);
+      descs[irq]!.status = IRQ_LEVEL;
+      descs[irq]!.depth = 0;
+      K.machine.ioApic.setMasked(irq, false, cpu.clock);
+    }
+    yield* spin_unlock_irqrestore(locks[irq]!, saved);
+    return 0;
+  },
+);
+
+/** Masks a line; nests. */
+export const disable_irq_nosync = kfunc("disable_irq_nosync", function* (irq: number) {
+  const desc = K.irq.descs[irq]!;
+  const flags = yield* spin_lock_irqsave(K.irq.locks[irq]!);
+  desc.depth = desc.depth + 1;
+  if (desc.depth === 1) {
+    desc.status = desc.status | IRQ_DISABLED;
+    K.machine.ioApic.setMasked(irq, true, cpu.clock);
+  }
+  yield* spin_unlock_irqrestore(K.irq.locks[irq]!, flags);
+});
+
+export const enable_irq = kfunc("enable_irq", function* (irq: number) {
+  const desc = K.irq.descs[irq]!;
+  const flags = yield* spin_lock_irqsave(K.irq.locks[irq]!);
+  desc.depth = Math.max(0, desc.depth - 1);
+  if (desc.depth === 0) {
+    desc.status = desc.status & ~IRQ_DISABLED;
+    K.machine.ioApic.setMasked(irq, false, cpu.clock);
+  }
+  yield* spin_unlock_irqrestore(K.irq.locks[irq]!, flags);
+});
+
+/** A NUL-terminated string in boot memory. */
+export function kernelString(text: string): number {
+  const at = K.bootmem(text.length + 1, 8);
+  for (let i = 0; i < text.length; i++) M.u8[at + i] = text.charCodeAt(i);
+  return at;
+}
+
+export const in_interrupt = (): boolean => this_cpu().hardirqDepth > 0 || this_cpu().softirqDepth > 0;
+export const in_irq = (): boolean => this_cpu().hardirqDepth > 0;
+
+/** The point at which a task is about to return to user mode: a tick may have asked for another one. */
+export const return_to_user = kfunc("ret_from_sys_call", function* () {
+  if (this_cpu().needResched) yield* schedule();
+});

@@ -1,0 +1,197 @@
+// The kernel that runs on a machine: its image (symbols, static objects), its views on RAM, its per-CPU state.
+import type { Machine } from "../../emulator/cpu/machine.ts";
+import { cpu, type Cpu, type Running } from "../../emulator/cpu/cpu.ts";
+import { M, installRam, type AddressMap, type ImageRanges } from "../abi/ram.ts";
+import { alignOf, layoutOf, sizeOf, type CType, type Fields, type StructType } from "../abi/types.ts";
+import { viewClass, type View } from "../abi/view.ts";
+import { linkFunctions } from "./kfunc.ts";
+import type { IrqController } from "./irq.ts";
+import type { PerCpu } from "./percpu.ts";
+import type { CrashHooks, CrashSite, NotifierChain } from "./panic.ts";
+import type { Console } from "./printk.ts";
+import type { DumpMode } from "./dump-mode.ts";
+import type { Softirqs } from "./softirq.ts";
+import type { Timekeeping } from "./timer.ts";
+import type { CpuWorkqueue } from "./workqueue.ts";
+import type { Spinlock } from "./spinlock.ts";
+import type { Task } from "./task.ts";
+import type { ModuleTable } from "./module.ts";
+import type { PageAllocator } from "../mm/page-alloc.ts";
+
+export interface KernelSymbol {
+  readonly name: string;
+  /** Physical address. */
+  readonly addr: number;
+  readonly size: number;
+  /** Text, read-only data, data (as nm prints them). */
+  readonly letter: "T" | "R" | "D";
+  /** The object's C type, when known: what DWARF will say of it. */
+  readonly type?: CType;
+}
+
+export interface KernelOptions {
+  readonly machine: Machine;
+  readonly map: AddressMap;
+  readonly release: string;
+  /** Ticks per second. */
+  readonly hz: number;
+  readonly bootArguments: BootArguments;
+}
+
+/** What a real kernel takes from its command line and its configuration. */
+export interface BootArguments {
+  /** Wait before the reboot after a panic, seconds; 0: for ever. */
+  readonly panicTimeoutSeconds: number;
+  readonly panicOnOops: boolean;
+  /** NMI watchdog on: a CPU without timer ticks for 5 s dies. */
+  readonly nmiWatchdog: boolean;
+}
+
+/** Where the kernel image starts. */
+const IMAGE_START = 0x100000;
+/** Text of all functions, then read-only data, then data: sizes are fixed so that addresses do not depend on use. */
+const TEXT_BYTES = 0x80000;
+const RODATA_BYTES = 0x10000;
+const DATA_BYTES = 0x170000;
+const MODULE_BYTES = 0x100000;
+
+export class Kernel {
+  readonly machine: Machine;
+  readonly map: AddressMap;
+  readonly release: string;
+  readonly hz: number;
+  readonly boot: BootArguments;
+  readonly symbols = new Map<string, KernelSymbol>();
+  readonly ranges: ImageRanges;
+  readonly percpu: PerCpu[] = [];
+  readonly tasks = new Map<number, Task>();
+  private rodataAt = IMAGE_START + TEXT_BYTES;
+  private dataAt = IMAGE_START + TEXT_BYTES + RODATA_BYTES;
+  /** First byte that boot may hand out. */
+  bootAt: number;
+
+  // Set up by each subsystem's init function, in the order of start_kernel().
+  irq!: IrqController;
+  console!: Console;
+  modules!: ModuleTable;
+  softirqs!: Softirqs;
+  time!: Timekeeping;
+  workqueues!: CpuWorkqueue[];
+  /** Set while a polled dumper owns the machine: crashdump_mode(). */
+  dumpMode: DumpMode | undefined;
+  /** The CPU that counts jiffies. */
+  timekeeper = 0;
+  crashdump!: CrashHooks;
+  panicNotifiers!: NotifierChain;
+  /** The first crash; and what crashed while the dumper worked. */
+  crash: CrashSite | undefined;
+  secondCrash: CrashSite | undefined;
+  /** Why the machine restarted. */
+  restarted: string | undefined;
+  /** The CPU that took OS_INIT first. */
+  initMonarch: number | undefined;
+  /** Program of a CPU that a dumper freezes by NMI. */
+  onFreezeNmi: (() => Running) | undefined;
+  nextPid = 1;
+  pages!: PageAllocator;
+  /** Findings of the run-time checker (lock order, irq safety, calls that dump mode forbids): function, rule, stack. */
+  readonly reports: string[] = [];
+  /** Every lock by name, for directed crashes and for messages. */
+  readonly locks = new Map<string, Spinlock>();
+  /** Told at each schedule(); the dump-mode checker listens. */
+  onSchedule: (() => void) | undefined;
+  /** Told when interrupts are about to be enabled; the dump-mode checker listens. */
+  onIrqEnable: (() => void) | undefined;
+
+  constructor(options: KernelOptions) {
+    this.machine = options.machine;
+    this.map = options.map;
+    this.release = options.release;
+    this.hz = options.hz;
+    this.boot = options.bootArguments;
+    const imageEnd = IMAGE_START + TEXT_BYTES + RODATA_BYTES + DATA_BYTES;
+    this.ranges = {
+      imageStart: IMAGE_START,
+      imageEnd,
+      moduleStart: imageEnd,
+      moduleEnd: imageEnd + MODULE_BYTES,
+    };
+    this.bootAt = imageEnd + MODULE_BYTES;
+    this.enter();
+    linkFunctions(this, IMAGE_START, TEXT_BYTES);
+    this.machine.nameFunction = (id) => this.functionName(id);
+  }
+
+  /** Makes this the kernel that K and M mean. */
+  enter(): void {
+    K = this;
+    installRam(this.machine.memory, this.map, this.ranges);
+  }
+
+  functionName: (id: number) => string = () => "?";
+  /** The function that contains a physical text address. */
+  functionAt: (addr: number) => string | undefined = () => undefined;
+
+  /** A static object in the kernel image, with a symbol; zeroed. Returns its physical address. */
+  static(name: string, type: CType, section: "data" | "rodata" = "data"): number {
+    const size = sizeOf(type, this.map.model);
+    const align = Math.max(8, alignOf(type, this.map.model));
+    return this.staticBytes(name, size, align, section, type);
+  }
+
+  staticBytes(name: string, size: number, align: number, section: "data" | "rodata" = "data", type?: CType): number {
+    if (this.symbols.has(name)) throw new Error(`kernel image: ${name} is defined twice`);
+    let at = section === "data" ? this.dataAt : this.rodataAt;
+    at = Math.ceil(at / align) * align;
+    const end = section === "data" ? this.ranges.imageEnd : IMAGE_START + TEXT_BYTES + RODATA_BYTES;
+    if (at + size > end) throw new Error(`kernel image: no room for ${name} (${size} bytes) in .${section}`);
+    if (section === "data") this.dataAt = at + size;
+    else this.rodataAt = at + size;
+    const symbol = { name, addr: at, size, letter: section === "data" ? ("D" as const) : ("R" as const) };
+    this.symbols.set(name, type ? { ...symbol, type } : symbol);
+    return at;
+  }
+
+  /** Memory that boot takes for good (alloc_bootmem): zeroed, from the flat window. */
+  bootmem(size: number, align = 64): number {
+    const at = Math.ceil(this.bootAt / align) * align;
+    if (at + size > this.machine.memory.flatBytes) {
+      throw new Error(`bootmem: ${size} bytes do not fit below 0x${this.machine.memory.flatBytes.toString(16)}`);
+    }
+    this.bootAt = at + size;
+    return at;
+  }
+
+  /** A view on the struct at `addr`. Keep it; making one per access is slow. */
+  view<F extends Fields>(type: StructType<F>, addr: number): View<F> {
+    return new (viewClass(type, this.map.model))(addr);
+  }
+
+  sizeOf(type: CType): number {
+    return sizeOf(type, this.map.model);
+  }
+
+  offsetOf(type: StructType, field: string): number {
+    const layout = layoutOf(type, this.map.model).fields.get(field);
+    if (!layout) throw new Error(`struct ${type.name} has no field ${field}`);
+    return layout.offset;
+  }
+
+  /** Physical address of a symbol. */
+  symbol(name: string): number {
+    const symbol = this.symbols.get(name);
+    if (!symbol) throw new Error(`kernel image: there is no symbol ${name}`);
+    return symbol.addr;
+  }
+}
+
+/** The running kernel; swapped when another machine is entered. */
+export let K: Kernel = undefined as unknown as Kernel;
+
+/** The per-CPU state of the CPU that runs now. */
+export const this_cpu = (): PerCpu => K.percpu[cpu.id]!;
+export const per_cpu = (c: Cpu): PerCpu => K.percpu[c.id]!;
+/** The task that runs on this CPU. */
+export const current = (): Task => K.percpu[cpu.id]!.current;
+export const smp_processor_id = (): number => cpu.id;
+export { M };

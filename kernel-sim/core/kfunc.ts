@@ -1,0 +1,292 @@
+// Kernel functions: each has a symbol, a text address, a real frame on the RAM stack, and is a probe point.
+//
+// kfunc() wraps a generator body. The wrapper is generated per function, so every call site stays monomorphic, and it
+// runs the body at once: only a body that has to give way costs an iterator of its own. Its result must therefore be
+// consumed at once, by `yield*` (the linter checks).
+import { cpu, finished, giveWay, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { M, peek32, poke32, pokePtr } from "../abi/ram.ts";
+import type { Kernel } from "./kernel.ts";
+
+/** Time of a call, entry to return, without what the body does. */
+const CALL_NS = 6;
+/** Text bytes of a function: enough for a prologue, a call and a return. */
+export const FUNCTION_BYTES = 64;
+/** A return address points this far into its function: behind the call instruction. */
+export const RETURN_OFFSET = 32;
+
+interface FunctionInfo {
+  readonly id: number;
+  readonly name: string;
+  /** The module it belongs to, or undefined for the kernel proper. */
+  readonly module: string | undefined;
+}
+
+const functions: FunctionInfo[] = [{ id: 0, name: "startup_64", module: undefined }];
+/** Physical text address per function id; 0 while not linked. */
+const textAddress: number[] = [0];
+/** Probes armed per function id; looked at on every entry. */
+let probes = new Uint8Array(4096);
+
+/** A probe: `remaining` entries pass, then `hit` runs before the body, in the context of the caller. */
+interface Probe {
+  remaining: number;
+  readonly hit: () => Running;
+}
+const armed = new Map<number, Probe>();
+
+const generatorNext = Object.getPrototypeOf(function* () {}).prototype.next as (
+  this: unknown,
+) => IteratorResult<void, unknown>;
+
+/** Pushes a frame (return address, saved frame pointer). Returns the caller's function id, or -1: see to something first. */
+function enter(id: number): number {
+  const c = cpu;
+  if (c.clock > c.horizon || c.attention || probes[id] !== 0) return -1;
+  return push(id);
+}
+
+function push(id: number): number {
+  const c = cpu;
+  if ((c.clock += CALL_NS) >= c.limit) c.owner.cross(c);
+  const caller = c.functionId;
+  const sp = c.sp - 16;
+  if (M.word8 && M.little) {
+    // [sp] saved frame pointer (direct map), [sp+8] return address (kernel text).
+    const { u32 } = M;
+    const at = sp >>> 2;
+    const fp = c.fp;
+    u32[at] = fp === 0 ? 0 : M.pageOffsetLo + fp;
+    u32[at + 1] = fp === 0 ? 0 : M.pageOffsetHi;
+    const ret = textAddress[caller]! + RETURN_OFFSET;
+    if (ret < M.imageEnd) {
+      u32[at + 2] = M.kernelMapLo + ret;
+      u32[at + 3] = M.kernelMapHi;
+    } else pokePtr(sp + 8, ret);
+  } else {
+    pokePtr(sp, c.fp);
+    pokePtr(sp + (M.word8 ? 8 : 4), textAddress[caller]! + RETURN_OFFSET);
+  }
+  c.sp = sp;
+  c.fp = sp;
+  c.functionId = id;
+  return caller;
+}
+
+function leave(caller: number): void {
+  const c = cpu;
+  const fp = c.fp;
+  if (M.word8 && M.little) {
+    const saved = M.u32[fp >>> 2]!;
+    c.fp = saved === 0 ? 0 : saved - M.pageOffsetLo;
+  } else {
+    const saved = peek32(M.word8 ? fp + 4 : fp);
+    c.fp = saved === 0 ? 0 : (saved - M.pageOffsetLo) >>> 0;
+  }
+  c.sp = fp + 16;
+  c.functionId = caller;
+}
+
+/** The rest of a call that had to give way: forwards to the body, pops the frame when it is done. */
+class Suspended {
+  private first: IteratorResult<void, unknown> | undefined;
+  private readonly body: unknown;
+  private readonly caller: number;
+  constructor(body: unknown, first: IteratorResult<void, unknown>, caller: number) {
+    this.body = body;
+    this.first = first;
+    this.caller = caller;
+  }
+  [Symbol.iterator](): this {
+    return this;
+  }
+  next(): IteratorResult<void, unknown> {
+    const { first } = this;
+    if (first !== undefined) {
+      this.first = undefined;
+      return first;
+    }
+    const result = generatorNext.call(this.body);
+    if (result.done) leave(this.caller);
+    return result;
+  }
+}
+
+/** Entry when something is due first: a preemption point, then the probe, then the body. */
+function* enterLate(
+  id: number,
+  body: (...args: unknown[]) => Running<unknown>,
+  args: unknown[],
+): Generator<void, unknown, void> {
+  if (cpu.clock > cpu.horizon || cpu.attention) yield* giveWay(cpu);
+  const caller = push(id);
+  if (probes[id] !== 0) {
+    const probe = armed.get(id)!;
+    if (probe.remaining-- <= 0) {
+      disarmProbe(id);
+      yield* probe.hit();
+    }
+  }
+  const result = yield* body(...args);
+  leave(caller);
+  return result;
+}
+
+function register(name: string, module: string | undefined): number {
+  const id = functions.length;
+  functions.push({ id, name, module });
+  textAddress.push(0);
+  if (id >= probes.length) {
+    const larger = new Uint8Array(probes.length * 2);
+    larger.set(probes);
+    probes = larger;
+  }
+  return id;
+}
+
+type Body<A extends unknown[], T> = (...args: A) => Generator<void, T, void>;
+/** A kernel function: call it under `yield*`. `id` names it in probes. */
+export type KernelFunction<A extends unknown[], T> = ((...args: A) => Running<T>) & {
+  readonly id: number;
+  readonly symbol: string;
+};
+
+function define<A extends unknown[], T>(
+  name: string,
+  module: string | undefined,
+  body: Body<A, T>,
+): KernelFunction<A, T> {
+  const id = register(name, module);
+  const params = Array.from({ length: body.length }, (_, i) => `a${i}`).join(", ");
+  const make = new Function(
+    "enter",
+    "leave",
+    "body",
+    "next",
+    "finished",
+    "Suspended",
+    "enterLate",
+    `return function ${name}(${params}) {
+      const caller = enter(${id});
+      if (caller < 0) return enterLate(${id}, body, [${params}]);
+      const g = body(${params});
+      const r = next.call(g);
+      if (r.done) { leave(caller); return finished(r.value); }
+      return new Suspended(g, r, caller);
+    }`,
+  ) as (...imports: unknown[]) => (...args: A) => Running<T>;
+  return Object.assign(make(enter, leave, body, generatorNext, finished, Suspended, enterLate), { id, symbol: name });
+}
+
+/** A kernel function of the kernel proper. */
+export const kfunc = <A extends unknown[], T>(name: string, body: Body<A, T>): KernelFunction<A, T> =>
+  define(name, undefined, body);
+
+/** The kfunc of a loadable module: its functions get their text addresses when the module is loaded. */
+export const moduleFunctions =
+  (module: string) =>
+  <A extends unknown[], T>(name: string, body: Body<A, T>): KernelFunction<A, T> =>
+    define(name, module, body);
+
+function enterLeaf(id: number): number {
+  const caller = push(id);
+  if (probes[id] !== 0) hitLeaf(id);
+  return caller;
+}
+
+/** A plain function cannot run generators: its probe is moved to the CPU's next preemption point by the prober. */
+function hitLeaf(id: number): void {
+  const probe = armed.get(id)!;
+  if (probe.remaining-- > 0) return;
+  disarmProbe(id);
+  probe.hit();
+}
+
+/** A kernel function without preemption points: an ordinary call with a frame and a probe. */
+export function kleaf<A extends unknown[], T>(
+  name: string,
+  body: (...args: A) => T,
+  module?: string,
+): ((...args: A) => T) & { readonly id: number; readonly symbol: string } {
+  const id = register(name, module);
+  const params = Array.from({ length: body.length }, (_, i) => `a${i}`).join(", ");
+  const make = new Function(
+    "enter",
+    "leave",
+    "body",
+    `return function ${name}(${params}) { const caller = enter(${id}); const r = body(${params}); leave(caller); return r; }`,
+  ) as (...imports: unknown[]) => (...args: A) => T;
+  return Object.assign(make(enterLeaf, leave, body), { id, symbol: name });
+}
+
+/** Runs `hit` at the n-th entry (1 is the next) of the named function. Returns false when there is no such function. */
+export function armProbe(name: string, nth: number, hit: () => Running): boolean {
+  const info = functions.find((f) => f.name === name);
+  if (!info) return false;
+  probes[info.id] = 1;
+  armed.set(info.id, { remaining: nth - 1, hit });
+  return true;
+}
+
+export function disarmProbe(id: number): void {
+  probes[id] = 0;
+  armed.delete(id);
+}
+
+export function disarmAllProbes(): void {
+  for (const id of [...armed.keys()]) disarmProbe(id);
+}
+
+/** The functions' names, for listings and messages. */
+export const kernelFunctions = (): readonly FunctionInfo[] => functions;
+export const textAddressOf = (id: number): number => textAddress[id]!;
+
+/** Gives the kernel's own functions their addresses, in the order of their names (so imports do not move them). */
+export function linkFunctions(kernel: Kernel, start: number, bytes: number): void {
+  const own = functions
+    .filter((f) => f.module === undefined)
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
+  const room = Math.floor(bytes / FUNCTION_BYTES);
+  if (own.length > room) throw new Error(`kernel image: ${own.length} functions do not fit into .text`);
+  byAddress.clear();
+  own.forEach((f, i) => placeFunction(kernel, f, start + i * FUNCTION_BYTES));
+  for (const f of functions) if (f.module !== undefined) textAddress[f.id] = 0;
+  kernel.functionName = (id) => functions[id]?.name ?? "?";
+  kernel.functionAt = (addr) => functionAt(addr);
+}
+
+const byAddress = new Map<number, string>();
+
+/** Functions are FUNCTION_BYTES long and aligned to that within their image. */
+function functionAt(addr: number): string | undefined {
+  for (let at = addr & ~15, tries = 0; tries < FUNCTION_BYTES / 16; at -= 16, tries++) {
+    const name = byAddress.get(at);
+    if (name !== undefined) return name;
+  }
+  return undefined;
+}
+
+/** Gives a module's functions their addresses. Returns the bytes of text used. */
+export function linkModuleFunctions(kernel: Kernel, module: string, start: number): number {
+  const own = functions
+    .filter((f) => f.module === module)
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
+  own.forEach((f, i) => placeFunction(kernel, f, start + i * FUNCTION_BYTES));
+  return own.length * FUNCTION_BYTES;
+}
+
+/** push rbp; mov rbp,rsp; call; leave; ret - padded with nops: what unwinders look for. Marked with the id, so text differs. */
+function placeFunction(kernel: Kernel, info: FunctionInfo, at: number): void {
+  textAddress[info.id] = at;
+  byAddress.set(at, info.name);
+  const text = M.u8.subarray(at, at + FUNCTION_BYTES);
+  text.fill(0x90);
+  text.set([0x55, 0x48, 0x89, 0xe5], 0);
+  text.set([0x0f, 0x1f, 0x80], 8);
+  poke32(at + 12, info.id);
+  text.set([0xe8, 0, 0, 0, 0], RETURN_OFFSET - 5);
+  text.set([0xc9, 0xc3], FUNCTION_BYTES - 2);
+  kernel.symbols.set(info.name, { name: info.name, addr: at, size: FUNCTION_BYTES, letter: "T" });
+}
+
+/** Physical text address at which a CPU that is in function `id` now would be stopped. */
+export const instructionPointer = (id: number): number => textAddress[id]! + 16;

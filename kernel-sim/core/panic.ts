@@ -1,0 +1,218 @@
+// How a kernel dies (kernel/panic.c, arch/x86_64/kernel/traps.c of 2.6.9 with the diskdump patch).
+import { cpu, halt, type Running } from "../../emulator/cpu/cpu.ts";
+import { notifier_block } from "../abi/structs/base.ts";
+import { K, current, this_cpu } from "./kernel.ts";
+import { kfunc, textAddressOf } from "./kfunc.ts";
+import { pushRegisters } from "./irq.ts";
+import { bust_spinlocks, printk } from "./printk.ts";
+import { M, peekPtr, virtualOf } from "../abi/ram.ts";
+import { local_irq_disable } from "./spinlock.ts";
+import { delayNs } from "./timer.ts";
+import { do_exit } from "./fork.ts";
+
+/** A dumper's entry: `regs` is the physical address of the pt_regs at the crash. Returns when it could not dump. */
+export type CrashFunction = (regs: number) => Running<number>;
+
+/** The dumpers in order of preference (white paper 2.2: diskdump works in preference to netdump). */
+export interface CrashHooks {
+  diskdump?: CrashFunction | undefined;
+  netdump?: CrashFunction | undefined;
+}
+
+/** How and where the machine died: what the oracles and the record say of the crash. */
+export interface CrashSite {
+  readonly ns: number;
+  readonly cpu: number;
+  readonly functionName: string;
+  readonly task: string;
+  readonly reason: string;
+  readonly context: "process" | "softirq" | "hardirq" | "nmi";
+  readonly regs: number;
+}
+
+export interface Notifier {
+  readonly name: string;
+  readonly priority: number;
+  readonly call: (event: number) => Running;
+}
+
+/** A notifier chain, linked in RAM by priority. */
+export class NotifierChain {
+  readonly entries: (Notifier & { readonly addr: number })[] = [];
+  register(notifier: Notifier): void {
+    const addr = K.bootmem(K.sizeOf(notifier_block));
+    const block = K.view(notifier_block, addr);
+    block.priority = notifier.priority;
+    block.notifier_call = textAddressOf((notifier.call as unknown as { id?: number }).id ?? 0);
+    this.entries.push({ ...notifier, addr });
+    this.entries.sort((a, b) => b.priority - a.priority);
+    this.entries.forEach((entry, i) => {
+      K.view(notifier_block, entry.addr).next = this.entries[i + 1]?.addr ?? 0;
+    });
+  }
+}
+
+export const notifier_call_chain = kfunc("notifier_call_chain", function* (chain: NotifierChain, event: number) {
+  for (const entry of chain.entries) yield* entry.call(event);
+});
+
+function contextOf(): CrashSite["context"] {
+  const p = this_cpu();
+  if (p.inNmi) return "nmi";
+  if (p.hardirqDepth > 0) return "hardirq";
+  return p.softirqDepth > 0 ? "softirq" : "process";
+}
+
+/** Notes the first crash; a later one in the dump is a double panic. */
+function noteCrash(reason: string, regs: number): void {
+  const c = cpu;
+  const p = this_cpu();
+  const where = p.interrupted ?? { functionName: K.functionName(c.functionId) };
+  const site: CrashSite = {
+    ns: c.clock,
+    cpu: c.id,
+    functionName: where.functionName,
+    task: p.current.name,
+    reason,
+    context: contextOf(),
+    regs,
+  };
+  if (K.crash) K.secondCrash = K.secondCrash ?? site;
+  else K.crash = site;
+}
+
+/**
+ * Gives the dumpers their chance: diskdump first, then netdump. A hook is cleared before it is called, so that a panic
+ * inside one falls through to the next.
+ * Returns: nothing when no dumper took it or all failed; a dumper that succeeds does not return (it reboots).
+ */
+export const try_crashdump = kfunc("try_crashdump", function* (regs: number) {
+  const { crashdump } = K;
+  const { diskdump } = crashdump;
+  if (diskdump) {
+    crashdump.diskdump = undefined;
+    yield* diskdump(regs);
+  }
+  const { netdump } = crashdump;
+  if (netdump) {
+    crashdump.netdump = undefined;
+    yield* netdump(regs);
+  }
+});
+
+/** "Kernel panic": prints, dumps, and waits for the reboot. Never returns. Context: any. */
+export const panic = kfunc("panic", function* (text: string) {
+  const regs = pushRegisters(cpu.sp);
+  noteCrash(`panic: ${text}`, regs);
+  bust_spinlocks(1);
+  yield* printk(`Kernel panic - not syncing: ${text}\n`, 0);
+  bust_spinlocks(0);
+  yield* try_crashdump(regs);
+  yield* notifier_call_chain(K.panicNotifiers, 0);
+  yield* restart_after_panic();
+});
+
+const restart_after_panic = kfunc("panic_wait", function* () {
+  const seconds = K.boot.panicTimeoutSeconds;
+  if (seconds > 0) {
+    yield* printk(`Rebooting in ${seconds} seconds..`, 0);
+    for (let i = 0; i < seconds; i++) yield* delayNs(1e9);
+    yield* machine_restart("panic");
+  }
+  local_irq_disable();
+  K.machine.stopReason = "the kernel died and does not reboot (panic_timeout is 0)";
+  for (;;) yield* halt();
+});
+
+/** The machine reboots: the simulation of this kernel ends here. */
+export const machine_restart = kfunc("machine_restart", function* (why: string) {
+  K.restarted = why;
+  K.machine.stopReason = `reboot: ${why}`;
+  local_irq_disable();
+  for (;;) yield* halt();
+});
+
+/**
+ * An oops: registers and stack on the console, then the dump, then either panic (in interrupt, or panic_on_oops) or the
+ * end of the task.
+ * @param regs physical address of the pt_regs of the fault
+ */
+export const die = kfunc("die", function* (text: string, regs: number) {
+  noteCrash(text, regs);
+  bust_spinlocks(1);
+  yield* printk(`${text}\n`, 0);
+  yield* show_registers(regs);
+  bust_spinlocks(0);
+  yield* try_crashdump(regs);
+  const p = this_cpu();
+  if (p.hardirqDepth > 0 || p.softirqDepth > 0) yield* panic("Fatal exception in interrupt");
+  if (K.boot.panicOnOops) yield* panic("Fatal exception");
+  yield* do_exit();
+});
+
+/** Registers and a call trace, as the oops prints them. */
+export const show_registers = kfunc("show_registers", function* (regs: number) {
+  const c = cpu;
+  const task = current();
+  yield* printk(`CPU ${c.id} \n`, 0);
+  yield* printk(`Modules linked in: ${[...K.modules.loaded.keys()].reverse().join(" ")}\n`, 0);
+  yield* printk(`Pid: ${task.pid}, comm: ${task.comm} Not tainted ${K.release}\n`, 0);
+  const trace = stackFunctions(c.fp);
+  yield* printk(`RIP: 0010:[<${virtualOf(textAddressOf(c.functionId)).toString(16)}>] ${trace[0] ?? "?"}+16/64\n`, 0);
+  yield* printk(
+    `Process ${task.comm} (pid: ${task.pid}, threadinfo ${virtualOf(task.stack).toString(16)}, task ${virtualOf(task.addr).toString(16)})\n`,
+    0,
+  );
+  yield* printk("Call Trace:", 0);
+  for (const name of trace.slice(0, 16)) yield* printk(`{${name}+32} `, 0);
+  yield* printk("\n", 0);
+  void regs;
+});
+
+/** The functions on the stack of frames that starts at `fp`, innermost first: walked in RAM, at most 64 frames. */
+export function stackFunctions(fp: number): string[] {
+  const names: string[] = [K.functionName(cpu.functionId)];
+  for (let frame = fp, i = 0; frame !== 0 && i < 64; i++) {
+    const name = K.functionAt(frameReturn(frame));
+    if (name === undefined) break;
+    names.push(name);
+    const next = frameNext(frame);
+    if (!(next > frame)) break;
+    frame = next;
+  }
+  return names;
+}
+const frameNext = (frame: number): number => peekPtr(frame);
+const frameReturn = (frame: number): number => peekPtr(frame + (M.word8 ? 8 : 4));
+
+/** BUG(): a ud2 in the kernel. */
+export const BUG = kfunc("do_invalid_op", function* (where: string) {
+  const regs = pushRegisters(cpu.sp);
+  yield* printk(`----------- [cut here ] --------- [please bite here ] ---------\nKernel BUG at ${where}\n`, 0);
+  yield* die("invalid operand: 0000 [1] SMP", regs);
+});
+
+/** A NULL pointer dereference in the kernel. */
+export const do_page_fault = kfunc("do_page_fault", function* (address: number) {
+  const regs = pushRegisters(cpu.sp);
+  yield* printk(
+    `Unable to handle kernel NULL pointer dereference at ${address.toString(16).padStart(16, "0")} RIP: \n`,
+    0,
+  );
+  yield* die("Oops: 0002 [1] SMP", regs);
+});
+
+/** SysRq: the keyboard's or /proc/sysrq-trigger's last resort. `c` crashes by a NULL pointer write. */
+export const handle_sysrq = kfunc("__handle_sysrq", function* (key: string) {
+  if (key === "c") {
+    yield* printk("SysRq : Trigger a crashdump\n", 4);
+    yield* sysrq_handle_crash();
+  } else if (key === "b") {
+    yield* printk("SysRq : Resetting\n", 4);
+    yield* machine_restart("sysrq");
+  } else yield* printk("SysRq : HELP : loglevel0-8 reBoot Crash\n", 4);
+});
+
+export const sysrq_handle_crash = kfunc("sysrq_handle_crash", function* () {
+  yield* do_page_fault(0);
+});

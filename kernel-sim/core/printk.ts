@@ -1,0 +1,84 @@
+// printk: into the log_buf ring in RAM, and to the console (kernel/printk.c of 2.6.9).
+import { cpu, step } from "../../emulator/cpu/cpu.ts";
+import { M, poke64, pokePtr, poke32 } from "../abi/ram.ts";
+import { array, char, charPtr, int, ulong } from "../abi/types.ts";
+import { K } from "./kernel.ts";
+import { kfunc, kleaf } from "./kfunc.ts";
+import { Spinlock, force_unlock, spin_lock_irqsave, spin_unlock_irqrestore } from "./spinlock.ts";
+
+export interface ConsoleLine {
+  /** Nanoseconds since power-on. */
+  readonly ns: number;
+  readonly cpu: number;
+  readonly text: string;
+}
+
+/** CONFIG_LOG_BUF_SHIFT 17 */
+export const LOG_BUF_BYTES = 1 << 17;
+/** Formatting and the ring: per character; the console itself writes to a buffered device. */
+const CHARACTER_NS = 12;
+
+export class Console {
+  readonly lines: ConsoleLine[] = [];
+  onLine: ((line: ConsoleLine) => void) | undefined;
+  readonly logbufLock: Spinlock;
+  private readonly bufAt: number;
+  private readonly endAt: number;
+  private end = 0;
+  private partial = "";
+  /** oops_in_progress: the log's lock is broken open rather than waited for. */
+  oopsInProgress = false;
+
+  constructor() {
+    this.bufAt = K.static("__log_buf", array(char, LOG_BUF_BYTES));
+    pokePtr(K.static("log_buf", charPtr), this.bufAt);
+    poke32(K.static("log_buf_len", int), LOG_BUF_BYTES);
+    this.endAt = K.static("log_end", ulong);
+    this.logbufLock = new Spinlock(K.staticBytes("logbuf_lock", 8, 8), "logbuf_lock");
+  }
+
+  /** Puts text into the ring (with its level) and completed lines on the console. */
+  emit(level: number, text: string): void {
+    const stored = `<${level}>${text}`;
+    for (let i = 0; i < stored.length; i++) {
+      M.u8[this.bufAt + (this.end & (LOG_BUF_BYTES - 1))] = stored.charCodeAt(i);
+      this.end++;
+    }
+    if (M.word8) poke64(this.endAt, this.end);
+    else poke32(this.endAt, this.end);
+    this.partial += text;
+    for (let newline = this.partial.indexOf("\n"); newline >= 0; newline = this.partial.indexOf("\n")) {
+      const line = { ns: cpu.clock, cpu: cpu.id, text: this.partial.slice(0, newline) };
+      this.partial = this.partial.slice(newline + 1);
+      this.lines.push(line);
+      this.onLine?.(line);
+    }
+  }
+}
+
+export function init_console(): void {
+  K.console = new Console();
+}
+
+/**
+ * Prints a message; `text` usually ends in a newline. Context: any. Locks: logbuf_lock, irqs off inside.
+ * @param level 0 (emergency) .. 7 (debug); 4 when not given, as in C
+ */
+export const printk = kfunc("printk", function* (text: string, level: number) {
+  const { console } = K;
+  if (console.oopsInProgress && console.logbufLock.isHeld) zap_locks();
+  const flags = yield* spin_lock_irqsave(console.logbufLock);
+  step(text.length * CHARACTER_NS);
+  console.emit(level ?? 4, text);
+  yield* spin_unlock_irqrestore(console.logbufLock, flags);
+});
+
+/** Breaks the log's lock open: an oops must get out. */
+const zap_locks = kleaf("zap_locks", () => {
+  force_unlock(K.console.logbufLock);
+});
+
+/** bust_spinlocks(1) before, (0) after an oops report. */
+export const bust_spinlocks = kleaf("bust_spinlocks", (yes: number) => {
+  K.console.oopsInProgress = yes !== 0;
+});

@@ -1,0 +1,103 @@
+// Tasks: a task_struct, a thread_info and a stack in RAM, and the generator that is the task's program.
+import { cpu, type Program, type Running } from "../../emulator/cpu/cpu.ts";
+import { M } from "../abi/ram.ts";
+import { task_struct, thread_info } from "../abi/structs/sched.ts";
+import type { ViewOf } from "../abi/view.ts";
+import { INIT_LIST_HEAD } from "./list.ts";
+import type { Kernel } from "./kernel.ts";
+
+export const THREAD_BYTES = 8192;
+export const TASK_RUNNING = 0;
+export const TASK_INTERRUPTIBLE = 1;
+export const TASK_UNINTERRUPTIBLE = 2;
+/** task_struct.flags of kernel threads without an address space. */
+export const PF_KTHREAD = 0x00200000;
+
+export interface Task {
+  readonly s: ViewOf<typeof task_struct>;
+  /** Physical address of the task_struct. */
+  readonly addr: number;
+  readonly runList: number;
+  readonly comm: string;
+  readonly pid: number;
+  readonly stack: number;
+  readonly kernelThread: boolean;
+  program: Program;
+  /** Saved while the task is switched out (thread.rsp is the RAM's copy). */
+  sp: number;
+  fp: number;
+  functionId: number;
+  /** The CPU it ran on last, or runs on. */
+  cpuId: number;
+  onRunqueue: boolean;
+  /** It is some CPU's current. */
+  running: boolean;
+  /** A wake-up time for schedule_timeout, in jiffies; for the simulator's messages. */
+  name: string;
+}
+
+/** Starts a program only when it is first resumed: a kernel function called outside a running CPU would run at once. */
+function* lazily(start: () => Running): Generator<void, void, void> {
+  // ret_from_fork: schedule() switched here with interrupts off.
+  cpu.interruptsEnabled = true;
+  yield* start();
+}
+
+/**
+ * A task that is not on a runqueue yet. Its stack and structs come from boot memory or kmalloc (`allocate`).
+ * @param start its program, e.g. `() => kjournald()`
+ */
+export function makeTask(
+  k: Kernel,
+  options: {
+    readonly comm: string;
+    readonly pid: number;
+    readonly kernelThread: boolean;
+    readonly start: () => Running;
+    readonly allocate: (bytes: number, align: number) => number;
+    readonly cpuId?: number;
+  },
+): Task {
+  const addr = options.allocate(k.sizeOf(task_struct), 64);
+  const stack = options.allocate(THREAD_BYTES, THREAD_BYTES);
+  M.u8.fill(0, addr, addr + k.sizeOf(task_struct));
+  M.u8.fill(0, stack, stack + THREAD_BYTES);
+  const s = k.view(task_struct, addr);
+  const info = k.view(thread_info, stack);
+  const offsets = (field: string): number => addr + k.offsetOf(task_struct, field);
+  s.thread_info = stack;
+  info.task = addr;
+  info.cpu = options.cpuId ?? 0;
+  s.pid = options.pid;
+  s.tgid = options.pid;
+  s.prio = 120;
+  s.static_prio = 120;
+  s.time_slice = 100;
+  s.flags = options.kernelThread ? PF_KTHREAD : 0;
+  s.usage = 2;
+  for (const field of ["run_list", "tasks", "children", "sibling"]) INIT_LIST_HEAD(offsets(field));
+  for (let i = 0; i < 15 && i < options.comm.length; i++) M.u8[offsets("comm") + i] = options.comm.charCodeAt(i);
+  const sp = stack + THREAD_BYTES - 256;
+  const task: Task = {
+    s,
+    addr,
+    runList: offsets("run_list"),
+    comm: options.comm,
+    pid: options.pid,
+    stack,
+    kernelThread: options.kernelThread,
+    program: lazily(options.start),
+    sp,
+    fp: 0,
+    functionId: 0,
+    cpuId: options.cpuId ?? 0,
+    onRunqueue: false,
+    running: false,
+    name: `${options.comm}[${options.pid}]`,
+  };
+  k.tasks.set(addr, task);
+  return task;
+}
+
+/** "bash[1234]", or "cpu 2" when nothing runs there yet. */
+export const describeTask = (task: Task | undefined): string => task?.name ?? `cpu ${cpu.id}`;

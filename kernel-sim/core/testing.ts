@@ -1,0 +1,40 @@
+// A small booted machine for specs of kernel code.
+import { Machine } from "../../emulator/cpu/machine.ts";
+import { PagePool } from "../../emulator/memory/pool.ts";
+import { PhysicalMemory } from "../../emulator/memory/memory.ts";
+import type { Running } from "../../emulator/cpu/cpu.ts";
+import { X86_64_MAP } from "../abi/address-maps.ts";
+import { bootKernel, type BootOptions } from "./boot.ts";
+import type { Kernel } from "./kernel.ts";
+
+const MIB = 1 << 20;
+
+export interface TestMachineOptions {
+  readonly cpus?: number;
+  readonly seed?: number;
+  readonly ramMiB?: number;
+  readonly flatMiB?: number;
+  readonly boot?: Partial<BootOptions>;
+  readonly init?: () => Running;
+}
+
+/** A machine with a booted kernel: 2 CPUs, 64 MiB of RAM of which 24 MiB are the flat window. */
+export function bootTestMachine(options: TestMachineOptions = {}): Kernel {
+  const ram = (options.ramMiB ?? 64) * MIB;
+  const pool = new PagePool((options.flatMiB ?? 24) * MIB, ram * 2 + 64 * MIB);
+  const memory = new PhysicalMemory(pool, [
+    { start: 0, end: 640 * 1024, type: "ram" },
+    { start: 640 * 1024, end: MIB, type: "reserved" },
+    { start: MIB, end: ram, type: "ram" },
+  ]);
+  const machine = new Machine({ cpus: options.cpus ?? 2, seed: options.seed ?? 1, memory });
+  return bootKernel({
+    machine,
+    map: X86_64_MAP,
+    release: "2.6.9-5.ELsmp",
+    hz: 1000,
+    bootArguments: { panicTimeoutSeconds: 0, panicOnOops: false, nmiWatchdog: false },
+    ...(options.init ? { init: options.init } : {}),
+    ...options.boot,
+  });
+}

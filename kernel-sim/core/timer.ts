@@ -1,0 +1,344 @@
+// Kernel timers (kernel/timer.c of 2.6.9): the cascading wheel of each CPU, in RAM; jiffies; the tick.
+import { busyFor, cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { makeEvent } from "../../emulator/time/events.ts";
+import { M, peek32, poke32, poke64, pokePtr } from "../abi/ram.ts";
+import { timer_list, timespec } from "../abi/structs/base.ts";
+import { tvec_t_base_s } from "../abi/structs/sched.ts";
+import { u64, ulong } from "../abi/types.ts";
+import type { ViewOf } from "../abi/view.ts";
+import { K, current, this_cpu } from "./kernel.ts";
+import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
+import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_next } from "./list.ts";
+import { schedule, scheduler_tick, try_to_wake_up } from "./sched.ts";
+import { TIMER_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "./softirq.ts";
+import { Spinlock, spin_lock_irq, spin_lock_irqsave, spin_unlock_irq, spin_unlock_irqrestore } from "./spinlock.ts";
+import type { Task } from "./task.ts";
+
+export const LOCAL_TIMER_VECTOR = 0xef;
+/** jiffies at power-on: five minutes before the 32-bit wrap, as on every Linux. */
+export const INITIAL_JIFFIES = 0x1_0000_0000 - 300 * 1000;
+export const MAX_SCHEDULE_TIMEOUT = Infinity;
+
+/** A timer: its struct is in RAM; JavaScript keeps the function. */
+export interface Timer {
+  readonly s: ViewOf<typeof timer_list>;
+  readonly addr: number;
+  readonly name: string;
+  func: (data: number) => Running;
+  data: number;
+  /** The wheel that it is on, or undefined. */
+  base: TimerBase | undefined;
+  expires: number;
+}
+
+export class TimerBase {
+  readonly s: ViewOf<typeof tvec_t_base_s>;
+  readonly lock: Spinlock;
+  readonly addr: number;
+  timerJiffies: number;
+  private readonly vectors: readonly number[];
+  /** The timers on this wheel by the address of their list entry. */
+  readonly byEntry = new Map<number, Timer>();
+
+  constructor(addr: number, cpuId: number) {
+    this.addr = addr;
+    this.s = K.view(tvec_t_base_s, addr);
+    this.lock = new Spinlock(this.s.lock.addr, `tvec_bases.${cpuId}.lock`);
+    this.timerJiffies = INITIAL_JIFFIES;
+    const at = (field: string): number => addr + K.offsetOf(tvec_t_base_s, field);
+    this.vectors = [at("tv1"), at("tv2"), at("tv3"), at("tv4"), at("tv5")];
+    this.clear();
+  }
+
+  /** Empties the wheel (every slot points at itself). */
+  clear(): void {
+    const head = M.word8 ? 16 : 8;
+    for (let i = 0; i < 256; i++) INIT_LIST_HEAD(this.vectors[0]! + i * head);
+    for (let level = 1; level < 5; level++)
+      for (let i = 0; i < 64; i++) INIT_LIST_HEAD(this.vectors[level]! + i * head);
+    this.byEntry.clear();
+  }
+
+  /** The list that a timer with this expiry belongs on. */
+  slotFor(expires: number): number {
+    const head = M.word8 ? 16 : 8;
+    const delta = expires - this.timerJiffies;
+    if (delta < 0) return this.vectors[0]! + (this.timerJiffies % 256) * head;
+    if (delta < 256) return this.vectors[0]! + (expires % 256) * head;
+    let shift = 256;
+    for (let level = 1; level < 5; level++) {
+      if (delta < shift * 64 || level === 4) return this.vectors[level]! + (Math.floor(expires / shift) % 64) * head;
+      shift *= 64;
+    }
+    return this.vectors[0]!;
+  }
+
+  /** The list of level 0 that is due at `jiffy`. */
+  due(jiffy: number): number {
+    return this.vectors[0]! + (jiffy % 256) * (M.word8 ? 16 : 8);
+  }
+
+  /** Moves the timers of a higher level's slot down when the lower one has come round. */
+  cascade(jiffy: number): void {
+    const head = M.word8 ? 16 : 8;
+    let scale = 256;
+    for (let level = 1; level < 5 && jiffy % scale === 0; level++) {
+      const slot = this.vectors[level]! + (Math.floor(jiffy / scale) % 64) * head;
+      while (!list_empty(slot)) {
+        const entry = list_next(slot);
+        list_del(entry);
+        list_add_tail(entry, this.slotFor(this.byEntry.get(entry)!.expires));
+      }
+      scale *= 64;
+    }
+  }
+}
+
+export class Timekeeping {
+  readonly bases: TimerBase[];
+  readonly jiffiesAt: number;
+  readonly jiffies64At: number;
+  readonly xtime: ViewOf<typeof timespec>;
+  readonly xtimeLock: Spinlock;
+  /** The tick's mirror, so that reading it is cheap; jiffies in RAM are stored whenever it moves. */
+  jiffies = INITIAL_JIFFIES;
+  readonly tickNs: number;
+  /** Wall clock at boot, seconds since 1970: the scenario's, never the host's. */
+  readonly bootSeconds: number;
+
+  constructor(bootSeconds: number) {
+    this.tickNs = 1e9 / K.hz;
+    this.bootSeconds = bootSeconds;
+    this.jiffiesAt = K.static("jiffies", ulong);
+    this.jiffies64At = K.static("jiffies_64", u64);
+    this.xtime = K.view(timespec, K.static("xtime", timespec));
+    this.xtimeLock = new Spinlock(K.staticBytes("xtime_lock", 8, 8), "xtime_lock");
+    const size = Math.ceil(K.sizeOf(tvec_t_base_s) / 64) * 64;
+    this.bases = K.machine.cpus.map((c) => new TimerBase(K.bootmem(size), c.id));
+    this.setJiffies(INITIAL_JIFFIES);
+    this.xtime.tv_sec = bootSeconds;
+  }
+
+  setJiffies(value: number): void {
+    this.jiffies = value;
+    poke64(this.jiffies64At, value);
+    if (M.word8) poke64(this.jiffiesAt, value);
+    else poke32(this.jiffiesAt, value >>> 0);
+  }
+}
+
+export function init_timers(bootSeconds: number): void {
+  K.time = new Timekeeping(bootSeconds);
+  open_softirq(TIMER_SOFTIRQ, run_timer_softirq);
+  K.irq.vectors.set(LOCAL_TIMER_VECTOR, smp_apic_timer_interrupt);
+}
+
+/** Starts the local APIC timers: one tick per jiffy and CPU, evenly spread within the tick as Linux does. */
+export function start_ticks(): void {
+  const { cpus, events } = K.machine;
+  const { tickNs } = K.time;
+  for (const c of cpus) {
+    const event = makeEvent(`apic-timer.cpu${c.id}`, (fired) => {
+      c.apic.request(LOCAL_TIMER_VECTOR, fired.at);
+      K.machine.ioApic.onRequest(c, fired.at);
+      events.arm(fired, fired.at + tickNs);
+    });
+    events.arm(event, events.now + tickNs + Math.floor((c.id * tickNs) / cpus.length));
+  }
+}
+
+export const jiffies = (): number => K.time.jiffies;
+export const msecs_to_jiffies = (ms: number): number => Math.ceil((ms * K.hz) / 1000);
+
+export const smp_apic_timer_interrupt = kfunc("smp_apic_timer_interrupt", function* () {
+  cpu.apic.endOfInterrupt();
+  const p = this_cpu();
+  p.timerTicks++;
+  p.pda.apic_timer_irqs = p.pda.apic_timer_irqs + 1;
+  if (cpu.id === K.timekeeper) yield* do_timer();
+  const task = p.current;
+  if (task !== p.idle) task.s.stime = task.s.stime + 1;
+  yield* scheduler_tick();
+  raise_softirq_irqoff(TIMER_SOFTIRQ);
+});
+
+/** One jiffy later. Locks: xtime_lock. */
+export const do_timer = kfunc("do_timer", function* () {
+  const { time } = K;
+  const flags = yield* spin_lock_irqsave(time.xtimeLock);
+  advance_jiffies();
+  yield* spin_unlock_irqrestore(time.xtimeLock, flags);
+});
+
+/** Counts one jiffy and moves xtime on. */
+export const advance_jiffies = kleaf("update_wall_time", () => {
+  const { time } = K;
+  step(20);
+  time.setJiffies(time.jiffies + 1);
+  const nsec = time.xtime.tv_nsec + time.tickNs;
+  if (nsec >= 1e9) {
+    time.xtime.tv_sec = time.xtime.tv_sec + 1;
+    time.xtime.tv_nsec = nsec - 1e9;
+  } else time.xtime.tv_nsec = nsec;
+});
+
+/** Makes the timer whose struct is at `addr` (init_timer, and setting function and data). */
+export function init_timer(addr: number, name: string, func: (data: number) => Running, data = 0): Timer {
+  const s = K.view(timer_list, addr);
+  pokePtr(addr, 0);
+  pokePtr(addr + (M.word8 ? 8 : 4), 0);
+  s.magic = 0x4b87ad6e;
+  s.data = data;
+  s.function = textAddressOf((func as unknown as { id?: number }).id ?? 0);
+  s.base = 0;
+  return { s, addr, name, func, data, base: undefined, expires: 0 };
+}
+
+/** Arms or moves a timer. Returns 1 when it was armed before. Context: any. Locks: the wheel's, irqs off inside. */
+export function mod_timer(timer: Timer, expires: number): Running<number> {
+  if (K.dumpMode) return K.dumpMode.modTimer(timer, expires);
+  return __mod_timer(timer, expires);
+}
+
+export const __mod_timer = kfunc("__mod_timer", function* (timer: Timer, expires: number) {
+  const was = yield* del_timer(timer);
+  const base = K.time.bases[cpu.id]!;
+  const flags = yield* spin_lock_irqsave(base.lock);
+  put_timer(base, timer, expires);
+  yield* spin_unlock_irqrestore(base.lock, flags);
+  return was;
+});
+
+/** Links a timer into a wheel; the caller has the wheel's lock (or is alone). */
+export function put_timer(base: TimerBase, timer: Timer, expires: number): void {
+  timer.expires = expires;
+  timer.s.expires = expires;
+  timer.base = base;
+  timer.s.base = base.addr;
+  base.byEntry.set(timer.addr, timer);
+  list_add_tail(timer.addr, base.slotFor(expires));
+}
+
+export const add_timer = (timer: Timer, expires: number): Running<number> => mod_timer(timer, expires);
+
+/** Disarms a timer. Returns 1 when it was armed. Context: any. */
+export const del_timer = kfunc("del_timer", function* (timer: Timer) {
+  const base = timer.base;
+  if (!base) return 0;
+  const flags = yield* spin_lock_irqsave(base.lock);
+  const was = timer.base === base ? 1 : 0;
+  if (was) detach_timer(timer);
+  yield* spin_unlock_irqrestore(base.lock, flags);
+  return was;
+});
+
+export function detach_timer(timer: Timer): void {
+  list_del(timer.addr);
+  timer.base!.byEntry.delete(timer.addr);
+  timer.base = undefined;
+  timer.s.base = 0;
+}
+
+/** As del_timer; also waits until its function does not run on another CPU. */
+export const del_timer_sync = (timer: Timer): Running<number> => del_timer(timer);
+
+/** Runs the timers that are due on this CPU's wheel. Softirq. */
+export const run_timer_softirq = kfunc("run_timer_softirq", function* () {
+  const base = K.time.bases[cpu.id]!;
+  if (K.time.jiffies < base.timerJiffies) return;
+  yield* spin_lock_irq(base.lock);
+  while (K.time.jiffies >= base.timerJiffies) {
+    const jiffy = base.timerJiffies;
+    if (jiffy % 256 === 0) base.cascade(jiffy);
+    base.timerJiffies = jiffy + 1;
+    base.s.timer_jiffies = jiffy + 1;
+    const slot = base.due(jiffy);
+    while (!list_empty(slot)) {
+      const timer = base.byEntry.get(list_next(slot))!;
+      base.s.running_timer = timer.addr;
+      detach_timer(timer);
+      yield* spin_unlock_irq(base.lock);
+      yield* timer.func(timer.data);
+      yield* spin_lock_irq(base.lock);
+    }
+  }
+  base.s.running_timer = 0;
+  yield* spin_unlock_irq(base.lock);
+});
+
+const wakeTask = kfunc("process_timeout", function* (addr: number) {
+  const task = K.tasks.get(addr);
+  if (task) yield* try_to_wake_up(task);
+});
+
+/** Sleeps up to `ticks` jiffies in the state the caller has set. Returns the jiffies that were left. */
+export function schedule_timeout(ticks: number): Running<number> {
+  if (K.dumpMode) return K.dumpMode.scheduleTimeout(ticks);
+  return sleepFor(ticks);
+}
+
+const sleepFor = kfunc("schedule_timeout", function* (ticks: number) {
+  if (ticks === Infinity) {
+    yield* schedule();
+    return Infinity;
+  }
+  const task: Task = current();
+  const expires = K.time.jiffies + ticks;
+  const timer = init_timer(onStack(K.sizeOf(timer_list)), "schedule_timeout", wakeTask, task.addr);
+  timer.data = task.addr;
+  yield* __mod_timer(timer, expires);
+  yield* schedule();
+  yield* del_timer(timer);
+  offStack(K.sizeOf(timer_list));
+  return Math.max(0, expires - K.time.jiffies);
+});
+
+/** Room for a local variable of the running function on its RAM stack. */
+function onStack(bytes: number): number {
+  const c = cpu;
+  c.sp -= Math.ceil(bytes / 16) * 16;
+  return c.sp;
+}
+function offStack(bytes: number): void {
+  cpu.sp += Math.ceil(bytes / 16) * 16;
+}
+
+/** Sleeps at least `ms` milliseconds. */
+export function msleep(ms: number): Running {
+  if (K.dumpMode) return K.dumpMode.msleep(ms);
+  return sleepMs(ms);
+}
+const sleepMs = kfunc("msleep", function* (ms: number) {
+  let left = msecs_to_jiffies(ms) + 1;
+  while (left > 0) {
+    current().s.state = 2;
+    left = yield* sleepFor(left);
+  }
+});
+
+/** Busy wait. A preemption point: interrupts are taken if they are enabled. */
+export function udelay(us: number): Running {
+  return delayNs(us * 1000);
+}
+
+export function delayNs(ns: number): Running {
+  const c = cpu;
+  const end = c.clock + ns;
+  // With interrupts off and nobody behind, time just passes.
+  if (!c.interruptsEnabled && end <= c.horizon && end < c.landAt) {
+    while (c.clock < end) {
+      const at = Math.min(end, Math.max(c.limit, c.clock));
+      c.advanceTo(at);
+      if (at === end) break;
+      if (c.landAt <= end || c.horizon < end) return busyFor(end - c.clock);
+    }
+    return finished();
+  }
+  return busyFor(ns);
+}
+
+/** Busy wait in milliseconds. Forbidden in dump mode: use diskdump_mdelay (white paper 4.3). */
+export function mdelay(ms: number): Running {
+  K.dumpMode?.forbid("mdelay");
+  return delayNs(ms * 1e6);
+}
