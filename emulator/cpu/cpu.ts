@@ -150,9 +150,44 @@ export function preempt(): Running {
 /** True when a preemption point would do something. */
 export const mustGiveWay = (): boolean => cpu.clock > cpu.horizon || cpu.attention;
 
-export function* giveWay(c: Cpu): Generator<void, void, void> {
+/** What a preemption point does that has something to do. */
+export const giveWay = (c: Cpu): Running => new GiveWay(c);
+
+const YIELD: IteratorResult<void, void> = { value: undefined, done: false };
+const DONE: IteratorResult<void, void> = { value: undefined, done: true };
+
+/** One yield, mostly; a hand-made iterator because a generator of its own would cost a third of the whole. */
+class GiveWay {
+  private readonly cpu: Cpu;
+  private yielded = false;
+  private interrupts: Generator<void, void, void> | undefined;
+
+  constructor(c: Cpu) {
+    this.cpu = c;
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  next(): IteratorResult<void, void> {
+    const c = this.cpu;
+    if (this.interrupts === undefined) {
+      if (!(c.attention && c.interruptsEnabled)) {
+        if (this.yielded && c.clock <= c.horizon) return DONE;
+        this.yielded = true;
+        c.state = RUN;
+        return YIELD;
+      }
+      this.interrupts = takeThenGiveWay(c);
+    }
+    return this.interrupts.next();
+  }
+}
+
+function* takeThenGiveWay(c: Cpu): Generator<void, void, void> {
   for (;;) {
-    if (c.attention && c.interruptsEnabled) yield* takeInterrupts(c);
+    yield* takeInterrupts(c);
     if (c.clock <= c.horizon) return;
     c.state = RUN;
     yield;

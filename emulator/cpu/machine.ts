@@ -10,6 +10,9 @@ import { Cpu, DELAY, HALT, LOST, RUN, SPIN, STOPPED, setCurrentCpu, type CpuOwne
 /** Two CPUs never drift further apart than one plain section may take. */
 export const MAX_SKEW_NS = 2000;
 
+/** stopReason of a machine that used up its turns. */
+export const TURN_LIMIT = "the machine used up its turns";
+
 /** Why a CPU will never get what it spins on. */
 export interface Deadlock {
   readonly cpu: Cpu;
@@ -47,6 +50,8 @@ export class Machine implements CpuOwner, DeviceHost {
   /** The largest amount by which a CPU overran the others' clocks. */
   maxSkewNs = 0;
   resumptions = 0;
+  /** The loop stops with stopReason TURN_LIMIT when CPUs have been resumed this often: a livelock costs bounded time. */
+  turnLimit = Infinity;
   /** Rolling hash of (time, CPU) of every resumption. */
   private hash = 0x2545f491;
 
@@ -90,7 +95,10 @@ export class Machine implements CpuOwner, DeviceHost {
 
   /** Virtual time: the running CPU's clock, or the last event's. */
   now(): number {
-    return this.running ? this.running.clock : this.events.now;
+    if (this.running) return this.running.clock;
+    let latest = this.events.now;
+    for (const c of this.cpus) if (c.state === RUN && c.clock > latest) latest = c.clock;
+    return latest;
   }
 
   // ---- the running CPU -------------------------------------------------------------------------------------------
@@ -214,18 +222,36 @@ export class Machine implements CpuOwner, DeviceHost {
    * Returns the time reached.
    */
   run(until: number): number {
-    const { events, cpus } = this;
     this.stopReason = undefined;
     for (;;) {
+      try {
+        return this.turns(until);
+      } catch (thrown) {
+        this.leave();
+        // The sentinel has left an abandoned program; the CPU's new one starts at its next turn.
+        if (thrown !== LOST) throw thrown;
+      }
+    }
+  }
+
+  private turns(until: number): number {
+    const { events, cpus } = this;
+    for (;;) {
+      if (this.stopReason !== undefined) return this.now();
+      if (this.resumptions > this.turnLimit) {
+        this.stopReason = TURN_LIMIT;
+        return this.now();
+      }
       let next: Cpu | undefined;
       let at = Infinity;
       let second = Infinity;
       for (let i = 0; i < cpus.length; i++) {
-        const t = this.actionTime(cpus[i]!);
+        const c = cpus[i]!;
+        const t = c.state === RUN ? c.clock : this.actionTime(c);
         if (t < at) {
           second = at;
           at = t;
-          next = cpus[i]!;
+          next = c;
         } else if (t < second) second = t;
       }
       if (events.nextAt <= at) {
@@ -239,7 +265,6 @@ export class Machine implements CpuOwner, DeviceHost {
         if (at > until) return until;
         this.resume(next!, at, Math.min(second, until));
       }
-      if (this.stopReason !== undefined) return this.now();
     }
   }
 
@@ -254,29 +279,24 @@ export class Machine implements CpuOwner, DeviceHost {
     // A landing that found the CPU parked or suspended: what it abandons is dropped here, never unwound; a CPU whose
     // landing came to nothing stays parked.
     if (c.landAt <= c.clock && !this.perform(c) && this.actionTime(c) > at) {
-      this.running = undefined;
+      this.leave();
       return;
     }
     c.state = RUN;
     c.limit = Math.min(this.events.nextAt, c.landAt);
-    try {
-      const result = c.program!.next();
-      if (result.done) {
-        c.state = STOPPED;
-        c.program = undefined;
-      }
-    } catch (thrown) {
-      if (thrown !== LOST) {
-        this.running = undefined;
-        setCurrentCpu(this.outside);
-        throw thrown;
-      }
-      // The abandoned program was left by the sentinel; the new one starts at the next resumption.
+    const result = c.program!.next();
+    if (result.done) {
+      c.state = STOPPED;
+      c.program = undefined;
     }
-    this.running = undefined;
-    setCurrentCpu(this.outside);
+    this.leave();
     const skew = c.clock - c.horizon;
     if (c.state === RUN && skew > this.maxSkewNs && c.horizon >= at) this.maxSkewNs = skew;
+  }
+
+  private leave(): void {
+    this.running = undefined;
+    setCurrentCpu(this.outside);
   }
 
   /** Starts a program on a stopped CPU. */

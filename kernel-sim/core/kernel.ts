@@ -63,6 +63,12 @@ export class Kernel {
   readonly boot: BootArguments;
   readonly symbols = new Map<string, KernelSymbol>();
   readonly ranges: ImageRanges;
+  /** Where the parts of the image start (physical); each ends where the next starts, data at ranges.imageEnd. */
+  readonly sections = {
+    text: IMAGE_START,
+    rodata: IMAGE_START + TEXT_BYTES,
+    data: IMAGE_START + TEXT_BYTES + RODATA_BYTES,
+  } as const;
   readonly percpu: PerCpu[] = [];
   readonly tasks = new Map<number, Task>();
   private rodataAt = IMAGE_START + TEXT_BYTES;
