@@ -1,0 +1,242 @@
+// The shape of an ELF core: headers, notes and where every piece of RAM goes. Nothing is written here.
+//
+//   ELF header | program headers (e_phoff right behind the header: makedumpfile looks there) | notes | section names and table |
+//   padding to a page | RAM
+//
+// On 64-bit machines RAM ranges are packed. On i386 a byte stands at "header size + physical address", because crash(8) reads a
+// 32-bit netdump core so (netdump.c, read_netdump: one segment is all that NETDUMP_ELF32 knows); the gaps are holes in the file.
+// Memory whose offset or address does not fit 32 bits is in the file, where crash finds it, but no program header tells of it:
+// that is the white paper's "gdb cannot read the dump of over-4GB system on IA-32".
+import type { DataModel } from "../../kernel-sim/abi/types.ts";
+import type { PageRange } from "../format/bitmap.ts";
+import { UsageError } from "./errors.ts";
+import { PLATFORMS, type Platform } from "./platform.ts";
+
+const PT_LOAD = 1;
+const PT_NOTE = 4;
+const FLAGS_RWX = 7;
+/** One less than PN_XNUM: readers of the time know no extension. */
+const MOST_PROGRAM_HEADERS = 0xfffe;
+const SECTION_NAMES = "\0.shstrtab\0";
+/** A virtual address for memory that has none, as kexec-tools has it. */
+const NO_ADDRESS = 0xffffffffffffffffn;
+
+/** A piece of RAM in the core. */
+export interface CoreRange {
+  /** Bytes. */
+  readonly physical: number;
+  readonly fileOffset: number;
+  readonly memoryBytes: number;
+  /** Bytes that are in the file; less than `memoryBytes` when the dump broke off. */
+  readonly fileBytes: number;
+}
+
+export interface CoreLayout {
+  /** Everything before the first page of RAM. */
+  readonly head: Uint8Array;
+  readonly ranges: readonly CoreRange[];
+  readonly sizeBytes: number;
+}
+
+interface Segment {
+  type: number;
+  offset: number;
+  virtual: bigint;
+  physical: number;
+  fileBytes: number;
+  memoryBytes: number;
+  align: number;
+}
+
+export interface CoreContents {
+  readonly name: string;
+  readonly model: DataModel;
+  readonly ram: readonly PageRange[];
+  /** Bytes of a page. */
+  readonly pageSize: number;
+  /** Of RAM, counted from its lowest page: how many are there. */
+  readonly presentPages: number;
+  readonly notes: Uint8Array;
+}
+
+/** Lays out a core. Throws a UsageError when RAM is in more pieces than a core can describe. */
+export function layOutCore(contents: CoreContents): CoreLayout {
+  const { model, pageSize, notes } = contents;
+  const platform = PLATFORMS[model.name];
+  const is64 = model.wordBytes === 8;
+  const [headerBytes, programBytes, sectionBytes] = is64 ? [64, 56, 64] : [52, 32, 40];
+
+  // The head's size depends on the number of program headers, and on i386 that number on the size: what lies too far up has none.
+  const sectionsOffset = (count: number): number =>
+    Math.ceil((headerBytes + count * programBytes + notes.length + SECTION_NAMES.length) / 8) * 8;
+  let headBytes = 0;
+  for (let needed = pageSize; needed > headBytes;) {
+    headBytes = needed;
+    const count = segmentsOf(rangesOf(contents, headBytes), platform, is64, pageSize).length + 1;
+    needed = Math.ceil((sectionsOffset(count) + 2 * sectionBytes) / pageSize) * pageSize;
+  }
+  const ranges = rangesOf(contents, headBytes);
+  const loads = segmentsOf(ranges, platform, is64, pageSize);
+  const count = loads.length + 1;
+  if (count > MOST_PROGRAM_HEADERS) {
+    throw new UsageError(
+      `${contents.name}: RAM lies in ${contents.ram.length} pieces; an ELF core holds at most ${MOST_PROGRAM_HEADERS} program headers`,
+    );
+  }
+  const notesAt = headerBytes + count * programBytes;
+  const namesAt = notesAt + notes.length;
+  const sectionsAt = sectionsOffset(count);
+
+  const note: Segment = {
+    ...{ type: PT_NOTE, offset: notesAt, virtual: 0n, physical: 0 },
+    ...{ fileBytes: notes.length, memoryBytes: 0, align: 4 },
+  };
+  const segments = [note, ...loads];
+  const head = new Uint8Array(headBytes);
+  const writer = new ElfWriter(head, is64, model.littleEndian);
+  writer.header({ machine: platform.elfMachine, headerBytes, programBytes, sectionBytes, sectionsAt, count });
+  segments.forEach((segment, index) => writer.programHeader(headerBytes + index * programBytes, segment));
+  head.set(notes, notesAt);
+  head.set(Buffer.from(SECTION_NAMES, "latin1"), namesAt);
+  writer.stringSection(sectionsAt + sectionBytes, namesAt, SECTION_NAMES.length);
+  const last = ranges.at(-1);
+  return { head, ranges, sizeBytes: last ? last.fileOffset + last.fileBytes : headBytes };
+}
+
+function rangesOf(contents: CoreContents, headBytes: number): CoreRange[] {
+  const { model, pageSize } = contents;
+  const ranges: CoreRange[] = [];
+  let pagesBefore = 0;
+  let packedAt = headBytes;
+  for (const { first, count } of contents.ram) {
+    const physical = first * pageSize;
+    const fileBytes = Math.max(0, Math.min(count, contents.presentPages - pagesBefore)) * pageSize;
+    const fileOffset = model.wordBytes === 4 ? headBytes + physical : packedAt;
+    if (fileBytes > 0 || model.wordBytes === 8) {
+      ranges.push({ physical, fileOffset, memoryBytes: count * pageSize, fileBytes });
+    }
+    packedAt += fileBytes;
+    pagesBefore += count;
+  }
+  return ranges;
+}
+
+/** PT_LOADs in ascending order of virtual address: the direct map, then the kernel image's own mapping of the same bytes. */
+function segmentsOf(ranges: readonly CoreRange[], platform: Platform, is64: boolean, pageSize: number): Segment[] {
+  const segments: Segment[] = [];
+  const load = (range: CoreRange, from: number, to: number, virtual: bigint): void => {
+    const start = Math.max(from, range.physical);
+    const end = Math.min(to, range.physical + range.memoryBytes);
+    if (start >= end) return;
+    const skipped = start - range.physical;
+    segments.push({
+      ...{ type: PT_LOAD, offset: range.fileOffset + skipped, physical: start, align: pageSize },
+      virtual: virtual === NO_ADDRESS ? NO_ADDRESS : virtual + BigInt(start - from),
+      fileBytes: Math.max(0, Math.min(range.fileBytes - skipped, end - start)),
+      memoryBytes: end - start,
+    });
+  };
+  const low = platform.lowMemoryBytes ?? Infinity;
+  for (const range of ranges) {
+    // 32-bit fields: file offset and physical address of a segment's end must fit. The rest is in the file without a header.
+    const limit = is64 ? Infinity : 2 ** 32 - pageSize - (range.fileOffset - range.physical);
+    load(range, 0, Math.min(low, limit), platform.pageOffset);
+    if (low !== Infinity) load(range, low, limit, NO_ADDRESS);
+  }
+  const { text } = platform;
+  if (text) {
+    for (const range of ranges) load(range, text.physical, text.physical + text.bytes, text.virtual);
+  }
+  return segments;
+}
+
+class ElfWriter {
+  private readonly view: DataView;
+  private readonly bytes: Uint8Array;
+  private readonly is64: boolean;
+  private readonly little: boolean;
+
+  constructor(bytes: Uint8Array, is64: boolean, little: boolean) {
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.bytes = bytes;
+    this.is64 = is64;
+    this.little = little;
+  }
+
+  /** Writes values of the given sizes one after the other; "word" is 4 or 8 bytes. */
+  private put(at: number, values: readonly (readonly [2 | 4 | "word", number | bigint])[]): void {
+    for (const [size, value] of values) {
+      if (size === 2) this.view.setUint16(at, Number(value), this.little);
+      else if (size === 4 || !this.is64) this.view.setUint32(at, Number(BigInt(value) & 0xffffffffn), this.little);
+      else this.view.setBigUint64(at, BigInt(value), this.little);
+      at += size === "word" ? (this.is64 ? 8 : 4) : size;
+    }
+  }
+
+  header(header: {
+    machine: number;
+    headerBytes: number;
+    programBytes: number;
+    sectionBytes: number;
+    sectionsAt: number;
+    count: number;
+  }): void {
+    this.bytes.set([0x7f, 0x45, 0x4c, 0x46, this.is64 ? 2 : 1, this.little ? 1 : 2, 1]);
+    this.put(16, [
+      ...([
+        [2, 4],
+        [2, header.machine],
+        [4, 1],
+      ] as const), // ET_CORE, machine, EV_CURRENT
+      ...([
+        ["word", 0],
+        ["word", header.headerBytes],
+        ["word", header.sectionsAt],
+      ] as const), // entry, phoff, shoff
+      ...([
+        [4, 0],
+        [2, header.headerBytes],
+        [2, header.programBytes],
+        [2, header.count],
+      ] as const),
+      ...([
+        [2, header.sectionBytes],
+        [2, 2],
+        [2, 1],
+      ] as const), // shentsize, shnum, shstrndx
+    ]);
+  }
+
+  programHeader(at: number, s: Segment): void {
+    const flags = s.type === PT_LOAD ? FLAGS_RWX : 0;
+    const places = [
+      ["word", s.offset],
+      ["word", s.virtual],
+      ["word", s.physical],
+      ["word", s.fileBytes],
+      ["word", s.memoryBytes],
+    ] as const;
+    if (this.is64) this.put(at, [[4, s.type], [4, flags], ...places, ["word", s.align]]);
+    else this.put(at, [[4, s.type], ...places, [4, flags], [4, s.align]]);
+  }
+
+  /** The entry of .shstrtab; entry 0 of a section table is all zeroes. */
+  stringSection(at: number, offset: number, bytes: number): void {
+    this.put(at, [
+      ...([
+        [4, 1],
+        [4, 3],
+        ["word", 0],
+        ["word", 0],
+      ] as const), // name ".shstrtab", SHT_STRTAB, flags, address
+      ...([
+        ["word", offset],
+        ["word", bytes],
+        [4, 0],
+        [4, 0],
+        ["word", 1],
+        ["word", 0],
+      ] as const),
+    ]);
+  }
+}
