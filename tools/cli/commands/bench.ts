@@ -1,0 +1,116 @@
+// dumplab bench: the campaign. How often does a dumper succeed, and what stops it when it does not?
+import { availableParallelism } from "node:os";
+import { Command } from "commander";
+import { runCampaign, type LostTrial } from "../../campaign/campaign.ts";
+import { Progress } from "../../campaign/progress.ts";
+import { campaignReport } from "../../campaign/report.ts";
+import { openResults } from "../../campaign/results.ts";
+import { parseSeedRange, parseShard, seedsOf } from "../../campaign/seeds.ts";
+import { AVAILABLE_DUMPERS } from "../../scenario/dumpers.ts";
+import { scenarioHash } from "../../scenario/identity.ts";
+import { loadScenario } from "../../scenario/load.ts";
+import type { Dumper } from "../../scenario/scenario.ts";
+import type { TrialRecord } from "../../trial/types.ts";
+import { version } from "../../version.ts";
+import type { CommandContext } from "../main.ts";
+import { count, dumperOption, setOption } from "../options.ts";
+
+interface BenchFlags {
+  dumper?: Dumper | "all";
+  scenario: string;
+  set: string[];
+  trials: number;
+  seeds?: string;
+  shard?: string;
+  workers: number;
+  out?: string;
+  resume?: true;
+  json?: true;
+  digest?: true;
+  verifyAll?: true;
+  trialTimeout: number;
+}
+
+export function benchCommand({ terminal, exit, workerFile }: CommandContext): Command {
+  return new Command("bench")
+    .description("run many trials and print success rates beside the white paper's")
+    .addOption(dumperOption("--dumper <name>", "the dumper, or all; default: the scenario's", ["all"]))
+    .option("--scenario <name>", "built-in name, or path of a YAML or JSON file", "paper")
+    .addOption(setOption())
+    .option("--trials <n>", "seeds 1 to n", count(1), 300)
+    .option("--seeds <a..b>", "these seeds instead")
+    .option("--shard <i/n>", "only the i-th of n parts of the seeds; the parts together are the whole")
+    .option("--workers <n>", "threads", count(1), availableParallelism())
+    .option("--out <file>", "append each record to this file as its trial ends (NDJSON)")
+    .option("--resume", "go on with the file of --out after a kill: what it holds is not run again")
+    .option("--json", "print the records in order of their seeds (NDJSON); the tables go to stderr")
+    .option("--digest", "add a digest of the dump partition to each record")
+    .option("--verify-all", "compare every page with RAM, not a sample")
+    .option("--trial-timeout <s>", "give up a worker that takes longer for one trial", count(1), 600)
+    .addHelpText(
+      "after",
+      `
+Exit code 1 when any trial is not complete.
+
+Examples:
+  dumplab bench --dumper diskdump --trials 300          the white paper's test
+  dumplab bench --out results.ndjson --resume           again after a kill
+  dumplab bench --seeds 1..10000 --shard 2/8 --json     one of eight machines`,
+    )
+    .action(async (flags: BenchFlags) => {
+      const dumpers = flags.dumper === "all" ? AVAILABLE_DUMPERS : [flags.dumper];
+      const scenarios = dumpers.map((dumper) => loadScenario(flags.scenario, flags.set, dumper));
+      const range = flags.seeds === undefined ? { first: 1, last: flags.trials } : parseSeedRange(flags.seeds);
+      const seeds = seedsOf(range, flags.shard === undefined ? undefined : parseShard(flags.shard));
+      const results = flags.out === undefined ? undefined : openResults(flags.out, flags.resume === true, version);
+      const previous = results?.previous ?? [];
+      const known = new Set(previous.map((record) => `${record.scenarioHash} ${record.seed}`));
+      const toRun = scenarios
+        .map(scenarioHash)
+        .reduce((sum, hash) => sum + seeds.filter((seed) => !known.has(`${hash} ${seed}`)).length, 0);
+      if (flags.resume) terminal.err.write(`dumplab: ${toRun} trials left to run\n`);
+      const progress = new Progress(terminal.err, toRun);
+      const stop = new AbortController();
+      terminal.interrupted(() => stop.abort());
+
+      const onRecord = (record: TrialRecord) => {
+        results?.file.append(record);
+        progress.step(record.outcome === "complete");
+      };
+      const onLost = (trial: LostTrial) => {
+        progress.clear();
+        terminal.err.write(`dumplab: seed ${trial.seed} took its worker down twice: ${trial.cause}\n`);
+        progress.step(false);
+      };
+      const options = { digest: flags.digest === true, verifyAll: flags.verifyAll === true };
+      const { records, lost, interrupted } = await runCampaign(
+        { scenarios, seeds, options },
+        {
+          workers: flags.workers,
+          workerFile,
+          previous,
+          onRecord,
+          onLost,
+          trialTimeoutMs: flags.trialTimeout * 1000,
+          signal: stop.signal,
+        },
+      ).finally(() => {
+        progress.clear();
+        results?.file.close();
+      });
+
+      const report = campaignReport(records, lost);
+      if (flags.json) {
+        for (const record of records) terminal.out.write(`${JSON.stringify(record)}\n`);
+        terminal.err.write(report);
+      } else {
+        terminal.out.write(report);
+      }
+      if (interrupted) {
+        const way = flags.out === undefined ? "" : "; the same command with --resume goes on";
+        terminal.err.write(`dumplab: interrupted after ${records.length} trials${way}\n`);
+      }
+      const failed = records.some(({ outcome }) => outcome !== "complete");
+      exit(failed || lost.length > 0 || interrupted ? 1 : 0);
+    });
+}

@@ -1,0 +1,81 @@
+// dumplab savecore: the second stage of a dump, on an image.
+import { Command, Option } from "commander";
+import { savecore, type ResignMode, type SavecoreOptions } from "../../../diskdump/userspace/savecore.ts";
+import { IMAGE_ARGUMENT, partitionOf, withImage } from "../image.ts";
+import type { CommandContext } from "../main.ts";
+import { count } from "../options.ts";
+
+interface SavecoreFlags {
+  partition?: number;
+  directory: string;
+  resign: ResignMode;
+  verbose?: true;
+  progress?: true;
+  delete?: true;
+  force?: true;
+  pageFlags?: string;
+  discard?: true;
+  json?: true;
+}
+
+export function savecoreCommand({ terminal, exit }: CommandContext): Command {
+  return new Command("savecore")
+    .description("turn the dump on a partition into <directory>/127.0.0.1-<date>/vmcore and sign the partition again")
+    .argument("<image>", IMAGE_ARGUMENT)
+    .option("--partition <n>", "which partition of a disk image", count(1))
+    .option("--directory <path>", "where crash directories go; /var/crash on a real system", ".")
+    .addOption(
+      new Option("--resign <which>", "blocks to sign again: none leaves the image as it is")
+        .choices(["all", "sampled", "none"])
+        .default("all"),
+    )
+    .option("-v, --verbose", "say what is done")
+    .option("-p, --progress", "show how far it is")
+    .option("-D, --delete", "delete the dump after it was saved, also with --resign none")
+    .option("-f, --force", "save although the crash directory exists; replaces a vmcore in it")
+    .option("-P, --page-flags <flags>", "refused: vmcores are not compressed here")
+    .option("-X, --discard", "delete the dump without saving it")
+    .option("--json", "print the result as one line of JSON instead of the vmcore's path")
+    .addHelpText(
+      "after",
+      `
+Exit code 1 when the dump was incomplete (vmcore-incomplete) or there was no space for it.
+
+Examples:
+  dumplab trial learn --disk disk.img && dumplab savecore disk.img --partition 1
+  dumplab savecore dump.img --resign none --directory crash -v`,
+    )
+    .action((path: string, flags: SavecoreFlags) => {
+      const changesImage = flags.resign !== "none" || flags.delete === true || flags.discard === true;
+      withImage(path, changesImage, (image) => {
+        const result = savecore(partitionOf(image, flags.partition), optionsFrom(flags));
+        if (flags.progress && terminal.err.isTTY) terminal.err.write("\n");
+        if (flags.json) terminal.out.write(`${JSON.stringify(result)}\n`);
+        else if (result.path !== undefined) terminal.out.write(`${result.path}\n`);
+        else terminal.err.write(`dumplab: ${path}: ${result.outcome}\n`);
+        exit(result.outcome === "incomplete" || result.outcome === "no space" ? 1 : 0);
+      });
+    });
+
+  function optionsFrom(flags: SavecoreFlags): SavecoreOptions {
+    return {
+      directory: flags.directory,
+      resign: flags.resign,
+      deleteAfterSave: flags.delete === true,
+      deleteOnly: flags.discard === true,
+      force: flags.force === true,
+      ...(flags.pageFlags === undefined ? {} : { pageFlags: flags.pageFlags }),
+      runId: String(process.pid),
+      // What went wrong is said in any case.
+      onMessage: (line) => {
+        if (flags.verbose || /^(warning|incomplete|not enough)/.test(line)) terminal.err.write(`dumplab: ${line}\n`);
+      },
+      ...(flags.progress ? { onProgress: ({ donePages, allPages }) => showProgress(donePages, allPages) } : {}),
+    };
+  }
+
+  function showProgress(donePages: number, allPages: number): void {
+    const text = `${donePages}/${allPages} pages`;
+    terminal.err.write(terminal.err.isTTY ? `\r${text}\x1b[K` : `${text}\n`);
+  }
+}

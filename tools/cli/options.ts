@@ -1,0 +1,25 @@
+// Options that several commands share, and how their values are read.
+import { InvalidArgumentError, Option } from "commander";
+import { DUMPERS } from "../scenario/scenario.ts";
+
+/** Reads a whole number of at least `least`; commander names the option in the message. */
+export function count(least: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (!(value >= least && Number.isSafeInteger(value))) {
+      throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+    }
+    return value;
+  };
+}
+
+/** `--set key=value`, as often as needed. */
+export function setOption(): Option {
+  return new Option("--set <key=value>", "change one key of the scenario (again for more): --set cpus=8")
+    .argParser((text, before: string[] | undefined) => [...(before ?? []), text])
+    .default([], "none");
+}
+
+export function dumperOption(flags: string, description: string, extra: readonly string[] = []): Option {
+  return new Option(flags, description).choices([...DUMPERS, ...extra]);
+}

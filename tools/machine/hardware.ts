@@ -1,0 +1,165 @@
+// The machine without its kernel: memory, CPUs, adapters, disks, partition tables, signatures on the dump partition.
+import { Machine } from "../../emulator/cpu/machine.ts";
+import { RawFileBacking } from "../../emulator/disk/raw-file-backing.ts";
+import { writePartitionTable } from "../../emulator/disk/partition-table.ts";
+import { ScsiDisk } from "../../emulator/disk/scsi-disk.ts";
+import type { Fault, FaultKind } from "../../emulator/disk/faults.ts";
+import { FRAME_SIZE, PagePool } from "../../emulator/memory/pool.ts";
+import { PhysicalMemory } from "../../emulator/memory/memory.ts";
+import { FusionMptChip } from "../../hba/mptfusion/chip.ts";
+import type { PciDevice } from "../../emulator/bus/pci.ts";
+import { DATA_MODELS } from "../../kernel-sim/abi/types.ts";
+import { SignatureBacking } from "../../diskdump/format/signature-backing.ts";
+import { PartitionStore } from "../../diskdump/userspace/partition-store.ts";
+import { UsageError } from "../../diskdump/userspace/errors.ts";
+import { formatPartition } from "../../diskdump/userspace/format.ts";
+import type { AdapterScenario, DiskFault, DiskScenario, PartitionScenario, Scenario } from "../scenario/scenario.ts";
+import { openMemoryImage, type ImageRange } from "./memory-image.ts";
+import { flatBytesOf, imageBaseOf, memoryMapOf } from "./memory-map.ts";
+
+const SECTOR = 512;
+/** Adapters sit in PCI slots from this one on, one interrupt line each. */
+const FIRST_SLOT = 3;
+const FIRST_IRQ = 16;
+
+export interface PluggedAdapter {
+  readonly scenario: AdapterScenario;
+  readonly chip: PciDevice;
+  readonly devfn: number;
+  readonly irq: number;
+  readonly disks: readonly ScsiDisk[];
+}
+
+export interface Hardware {
+  readonly machine: Machine;
+  readonly adapters: readonly PluggedAdapter[];
+  /** Disks by the kernel's name: "/dev/sde". */
+  readonly disks: ReadonlyMap<string, ScsiDisk>;
+  /** The memory image that is to be dumped instead of the machine's own RAM: its ranges, and where its address 0 lies. */
+  readonly preserved: { readonly ranges: readonly ImageRange[]; readonly biasBytes: number } | undefined;
+}
+
+const pools = new Map<number, PagePool>();
+
+/** Trials of one thread share their slab: it keeps its pages between them, so that only the first one pays for faults. */
+function poolFor(flatBytes: number): PagePool {
+  let pool = pools.get(flatBytes);
+  if (pool) pool.reset();
+  else {
+    pools.clear();
+    pool = new PagePool(flatBytes);
+    pools.set(flatBytes, pool);
+  }
+  return pool;
+}
+
+const FAULT_KINDS: Readonly<Record<DiskFault["kind"], FaultKind>> = {
+  mediaError: "media error",
+  timeout: "timeout",
+  lostCompletion: "lost completion",
+  unitAttention: "unit attention",
+  deviceGone: "device gone",
+  busHang: "bus hang",
+  slow: "slow",
+};
+
+function faultOf(fault: DiskFault): Fault {
+  return {
+    kind: FAULT_KINDS[fault.kind],
+    on: fault.on,
+    fromNs: fault.fromNs,
+    ...(fault.count === null ? {} : { count: fault.count }),
+    ...(fault.lba === null ? {} : { firstLba: fault.lba, lastLba: fault.lba + fault.sectors - 1 }),
+    ...(fault.kind === "slow" ? { factor: fault.factor } : {}),
+  };
+}
+
+function makeDisk(machine: Machine, scenario: Scenario, disk: DiskScenario): ScsiDisk {
+  const { timing } = disk;
+  const { pool } = machine.memory;
+  const made = new ScsiDisk(machine.events, pool, {
+    name: disk.device.replace("/dev/", ""),
+    sizeBytes: disk.sizeBytes,
+    writeCacheEnabled: disk.writeCache,
+    timing: {
+      rpm: timing.rpm,
+      averageSeekNs: timing.averageSeekNs,
+      mediaBytesPerSecond: timing.mediaBytesPerS,
+      busBytesPerSecond: timing.busBytesPerS,
+      commandOverheadNs: timing.commandOverheadNs,
+    },
+    ...(disk.imagePath === null ? {} : { backing: new RawFileBacking(disk.imagePath) }),
+  });
+  if (disk.partitions.length > 0) {
+    writePartitionTable(
+      made.media.store,
+      disk.partitions.map((p) => ({
+        startSector: p.startSector,
+        sectors: p.sectors,
+        type: 0x83,
+        logical: p.number > 4,
+      })),
+    );
+  }
+  for (const partition of disk.partitions) {
+    if (scenario.dump.devices.includes(partition.device)) signPartition(made, scenario, partition);
+  }
+  for (const fault of disk.faults) made.faults.lay(faultOf(fault));
+  return made;
+}
+
+/** What `service diskdump initialformat` did before the trial began. */
+function signPartition(disk: ScsiDisk, scenario: Scenario, partition: PartitionScenario): void {
+  const { store } = disk.media;
+  const { dump, platform } = scenario;
+  const blockSize = DATA_MODELS[platform].pageSize;
+  const offset = partition.startSector * SECTOR;
+  const style = { formula: dump.signature };
+  if (dump.format === "laid") {
+    if (offset % FRAME_SIZE !== 0) {
+      throw new UsageError(
+        `${partition.device}: dump.format "laid" needs a partition that starts at a multiple of 8 sectors, not at ${partition.startSector}; use "full" or "sparse"`,
+      );
+    }
+    const pages = Math.floor((partition.sectors * SECTOR) / FRAME_SIZE);
+    const firstPage = offset / FRAME_SIZE;
+    store.lay(new SignatureBacking(store.pool, { firstPage, pages, blockSize, ...style }), firstPage, pages);
+    return;
+  }
+  const view = new PartitionStore(store, partition.device, offset, partition.sectors * SECTOR);
+  formatPartition(view, {
+    ...style,
+    blockSize,
+    ...(dump.format === "sparse" ? { sparse: { blockOrder: dump.blockOrder, sampleRate: dump.sampleRate } } : {}),
+  });
+}
+
+/** Builds the machine of a scenario. Throws a UsageError for what cannot be built. */
+export function buildHardware(scenario: Scenario, seed: number): Hardware {
+  const map = memoryMapOf(scenario.platform, scenario.memory);
+  const { imagePath } = scenario.memory;
+  const image = imagePath === null ? undefined : openMemoryImage(imagePath);
+  const imageBase = imageBaseOf(map);
+  if (image) {
+    for (const { start, end } of image.ranges)
+      map.push({ start: imageBase + start, end: imageBase + end, type: "preserved" });
+  }
+  const pool = poolFor(flatBytesOf(scenario.memory.sizeBytes));
+  const machine = new Machine({ cpus: scenario.cpus, seed, memory: new PhysicalMemory(pool, map) });
+  image?.load(machine.memory, imageBase);
+  const disks = new Map<string, ScsiDisk>();
+  const adapters = scenario.adapters.map((adapter, i) => {
+    const chip = new FusionMptChip(machine, adapter.name, { variant: adapter.model });
+    const own = adapter.disks.map((disk) => {
+      const made = makeDisk(machine, scenario, disk);
+      chip.attach(disk.id, made);
+      disks.set(disk.device, made);
+      return made;
+    });
+    const devfn = (FIRST_SLOT + i) << 3;
+    const irq = FIRST_IRQ + (i % 8);
+    machine.pci.plug(chip, devfn, irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
+    return { scenario: adapter, chip, devfn, irq, disks: own };
+  });
+  return { machine, adapters, disks, preserved: image ? { ranges: image.ranges, biasBytes: imageBase } : undefined };
+}

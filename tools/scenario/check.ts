@@ -1,0 +1,169 @@
+// What a scenario must satisfy beyond its schema: things fit into each other and name what exists.
+import type { ScenarioDocument } from "./document.ts";
+import { lkdtmTrigger } from "./lkdtm.ts";
+import type { AdapterScenario, DiskScenario, PartitionScenario, Scenario } from "./scenario.ts";
+
+const SECTOR = 512;
+const MIN_RAM = 16 * 2 ** 20;
+const MAX_RAM = 64 * 2 ** 30;
+
+/** Complaints about how the document was written, which the resolved form no longer shows. */
+export function complaintsAboutChoices(document: ScenarioDocument): string[] {
+  const complaints: string[] = [];
+  const { crash, adapters } = document;
+  if (!adapters) complaints.push("adapters: missing; a machine needs at least one adapter");
+  const moments = Object.keys(crash?.at ?? {});
+  if (crash?.at && moments.length !== 1) {
+    const got = moments.length === 0 ? "none" : moments.join(" and ");
+    complaints.push(`crash.at: expected exactly one of time, random, function, access, lock; got ${got}`);
+  }
+  const implied = lkdtmTrigger(crash?.at?.function?.type);
+  if (implied && crash?.trigger && crash.trigger !== implied) {
+    complaints.push(
+      `crash.at.function.type: ${crash.at!.function!.type} means trigger ${implied}; got ${crash.trigger}`,
+    );
+  }
+  return complaints;
+}
+
+/** Complaints about the resolved scenario. */
+export function complaintsAboutMachine(scenario: Scenario): string[] {
+  return [
+    ...memoryComplaints(scenario),
+    ...scenario.adapters.flatMap(adapterComplaints),
+    ...deviceComplaints(scenario),
+    ...loadComplaints(scenario),
+    ...crashComplaints(scenario),
+  ];
+}
+
+function memoryComplaints({ memory }: Scenario): string[] {
+  const complaints: string[] = [];
+  const key = memory.map ? "memory.map" : "memory.size";
+  if (memory.sizeBytes < MIN_RAM || memory.sizeBytes > MAX_RAM) {
+    complaints.push(`${key}: expected 16MiB to 64GiB of RAM; got ${memory.sizeBytes} bytes`);
+  }
+  let end = 0;
+  for (const range of memory.map ?? []) {
+    const start = `0x${range.startBytes.toString(16)}`;
+    if (range.startBytes < end) complaints.push(`memory.map: the range at ${start} overlaps the one before it`);
+    if (range.startBytes % 4096 !== 0 || range.sizeBytes % 4096 !== 0) {
+      complaints.push(`memory.map: the range at ${start} is not made of whole 4 KiB pages`);
+    }
+    end = range.startBytes + range.sizeBytes;
+  }
+  return complaints;
+}
+
+function adapterComplaints(adapter: AdapterScenario, index: number): string[] {
+  const complaints: string[] = [];
+  const where = `adapters[${index}]`;
+  const ids = new Set<number>();
+  for (const [place, disk] of adapter.disks.entries()) {
+    const at = `${where}.disks[${place}]`;
+    if (ids.has(disk.id)) complaints.push(`${at}.id: ${disk.id} is taken by another disk of this adapter`);
+    ids.add(disk.id);
+    if (adapter.model === "53c1030" && (disk.id === 7 || disk.id > 15)) {
+      complaints.push(`${at}.id: expected 0 to 15 without 7, the adapter's own id; got ${disk.id}`);
+    }
+    complaints.push(...diskComplaints(disk, at));
+  }
+  return complaints;
+}
+
+function diskComplaints(disk: DiskScenario, at: string): string[] {
+  const complaints: string[] = [];
+  const capacity = disk.sizeBytes / SECTOR;
+  if (!Number.isInteger(capacity) || capacity === 0) {
+    complaints.push(`${at}.size: expected whole sectors of 512 bytes; got ${disk.sizeBytes} bytes`);
+  }
+  const numbers = new Set<number>();
+  for (const partition of disk.partitions) {
+    if (numbers.has(partition.number)) complaints.push(`${at}.partitions: number ${partition.number} is there twice`);
+    numbers.add(partition.number);
+    if (endOf(partition) > capacity) {
+      complaints.push(
+        `${at}.partitions: ${partition.device} ends at sector ${endOf(partition)}; the disk has ${capacity}`,
+      );
+    }
+  }
+  const inOrder = [...disk.partitions].sort((a, b) => a.startSector - b.startSector);
+  for (const [place, partition] of inOrder.entries()) {
+    const before = inOrder[place - 1];
+    if (before && partition.startSector < endOf(before)) {
+      complaints.push(`${at}.partitions: ${partition.device} overlaps ${before.device}`);
+    }
+  }
+  for (const [place, fault] of disk.faults.entries()) {
+    if (fault.lba !== null && fault.lba + fault.sectors > capacity) {
+      complaints.push(
+        `${at}.faults[${place}]: sector ${fault.lba + fault.sectors - 1} is beyond the disk (${capacity})`,
+      );
+    }
+  }
+  return complaints;
+}
+
+function endOf(partition: PartitionScenario): number {
+  return partition.startSector + partition.sectors;
+}
+
+function deviceComplaints(scenario: Scenario): string[] {
+  const disks = scenario.adapters.flatMap((adapter) => adapter.disks);
+  const partitions = disks.flatMap((disk) => disk.partitions.map((partition) => partition.device));
+  const known = [...disks.map((disk) => disk.device), ...partitions];
+  const complaints: string[] = [];
+  const unknown = (key: string, device: string) =>
+    complaints.push(`${key}: no such device: ${device} (there are ${known.join(", ") || "none"})`);
+  for (const [place, device] of scenario.dump.devices.entries()) {
+    if (!known.includes(device)) unknown(`dump.devices[${place}]`, device);
+    if (scenario.dump.devices.indexOf(device) !== place) complaints.push(`dump.devices: ${device} is there twice`);
+  }
+  for (const [place, device] of scenario.load.devices.entries()) {
+    if (!known.includes(device)) unknown(`load.devices[${place}]`, device);
+    const clash = scenario.dump.devices.find((dump) => dump === device || sharesDisk(dump, device));
+    if (clash) complaints.push(`load.devices[${place}]: the load would overwrite the dump device ${clash}`);
+  }
+  return complaints;
+}
+
+/** One is a whole disk and the other a partition of it. */
+function sharesDisk(one: string, other: string): boolean {
+  const isWholeOf = (whole: string, part: string) => part.startsWith(whole) && /^\d+$/.test(part.slice(whole.length));
+  return isWholeOf(one, other) || isWholeOf(other, one);
+}
+
+function loadComplaints({ load }: Scenario): string[] {
+  const complaints: string[] = [];
+  if (load.sizeMinBytes > load.sizeMaxBytes) complaints.push("load.sizeMin: expected no more than load.sizeMax");
+  for (const [key, bytes] of [
+    ["load.sizeMin", load.sizeMinBytes],
+    ["load.sizeMax", load.sizeMaxBytes],
+  ] as const) {
+    if (bytes === 0 || bytes % SECTOR !== 0)
+      complaints.push(`${key}: expected whole sectors of 512 bytes; got ${bytes}`);
+  }
+  if (load.processes > 0 && load.devices.length === 0) {
+    complaints.push("load.processes: there is no partition for the load to work on");
+  }
+  if (load.processes > 0 && Object.values(load.mix).every((weight) => weight === 0)) {
+    complaints.push("load.mix: every weight is 0");
+  }
+  return complaints;
+}
+
+function crashComplaints({ crash, cpus, adapters }: Scenario): string[] {
+  const complaints: string[] = [];
+  const { at } = crash;
+  if (crash.cpu !== null && crash.cpu >= cpus) {
+    complaints.push(`crash.cpu: expected 0 to ${cpus - 1}, the CPUs of this machine; got ${crash.cpu}`);
+  }
+  if (at.kind === "random" && at.fromNs >= at.toNs) {
+    complaints.push("crash.at.random: expected from to be earlier than to");
+  }
+  if (at.kind === "access" && !adapters.some((adapter) => adapter.name === at.adapter)) {
+    const names = adapters.map((adapter) => adapter.name).join(", ");
+    complaints.push(`crash.at.access.adapter: no such adapter: ${at.adapter} (there are ${names})`);
+  }
+  return complaints;
+}

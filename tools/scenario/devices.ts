@@ -1,0 +1,26 @@
+// Looks up what a device name of a scenario stands for.
+import type { AdapterScenario, DiskScenario, PartitionScenario, Scenario } from "./scenario.ts";
+
+export interface DevicePlace {
+  readonly adapter: AdapterScenario;
+  readonly disk: DiskScenario;
+  /** undefined: the whole disk. */
+  readonly partition: PartitionScenario | undefined;
+}
+
+export function placeOf(scenario: Scenario, device: string): DevicePlace | undefined {
+  for (const adapter of scenario.adapters) {
+    for (const disk of adapter.disks) {
+      if (disk.device === device) return { adapter, disk, partition: undefined };
+      const partition = disk.partitions.find((candidate) => candidate.device === device);
+      if (partition) return { adapter, disk, partition };
+    }
+  }
+  return undefined;
+}
+
+/** The adapter type of the first dump device, as records name it; "none" without a dump device. */
+export function dumpAdapterType(scenario: Scenario): string {
+  const device = scenario.dump.devices[0];
+  return (device !== undefined && placeOf(scenario, device)?.adapter.type) || "none";
+}

@@ -1,0 +1,102 @@
+// The form of a scenario that people write, after schema.json has accepted it. Every key is optional except in lists.
+import type { CrashTrigger, DiskFaultKind, Dumper, MemoryRangeType, Platform } from "./scenario.ts";
+
+/** "8GiB", "36GB", or a number of bytes. */
+export type SizeText = string | number;
+/** "250ms", "2us". */
+export type TimeText = string;
+
+export interface ScenarioDocument {
+  extends?: string;
+  name?: string;
+  description?: string;
+  platform?: Platform;
+  kernel?: "2.6.9";
+  cpus?: number;
+  hz?: number;
+  memory?: {
+    size?: SizeText;
+    map?: { start: SizeText; size: SizeText; type: MemoryRangeType }[];
+    image?: string;
+    inUse?: number;
+  };
+  adapters?: AdapterDocument[];
+  load?: {
+    processes?: number;
+    perDisk?: number;
+    devices?: string[];
+    mix?: { bufferedWrite?: number; fsync?: number; directRead?: number; directWrite?: number };
+    sizeMin?: SizeText;
+    sizeMax?: SizeText;
+    thinkTime?: TimeText;
+    dirtyLimit?: SizeText;
+  };
+  dump?: {
+    dumper?: Dumper;
+    devices?: string[];
+    signature?: "paper" | "rhel4";
+    format?: "full" | "sparse" | "laid";
+    blockOrder?: number;
+    sampleRate?: number;
+    fallbackOnErr?: boolean;
+    allowRiskyDumps?: boolean;
+    freeze?: "ipi" | "nmi";
+    panicTimeout?: TimeText;
+  };
+  crash?: {
+    trigger?: CrashTrigger;
+    context?: "process" | "softirq" | "hardirq" | "any";
+    holding?: string;
+    cpu?: number;
+    at?: MomentDocument;
+    initTargets?: "monarch" | "all";
+  };
+  damage?: DamageDocument[];
+  limits?: { virtualTime?: TimeText; hostEvents?: number };
+}
+
+export interface AdapterDocument {
+  type?: "mptfusion";
+  model?: "53c1030" | "sas1068";
+  disks?: DiskDocument[];
+}
+
+export interface DiskDocument {
+  id?: number;
+  size: SizeText;
+  partitions?: { number?: number; startSector: number; sectors: number }[];
+  writeCache?: boolean;
+  timing?: {
+    averageSeek?: TimeText;
+    rpm?: number;
+    mediaMbPerS?: number;
+    busMbPerS?: number;
+    commandOverhead?: TimeText;
+  };
+  image?: string;
+  faults?: FaultDocument[];
+}
+
+export interface FaultDocument {
+  kind: DiskFaultKind;
+  lba?: number;
+  sectors?: number;
+  on?: "read" | "write" | "any";
+  from?: TimeText;
+  count?: number;
+  factor?: number;
+}
+
+export interface MomentDocument {
+  time?: TimeText;
+  random?: { from: TimeText; to: TimeText };
+  function?: { name: string; count?: number; type?: "PANIC" | "BUG" | "EXCEPTION" | "LOOP" };
+  access?: { adapter: string; count: number };
+  lock?: { name: string; count?: number };
+}
+
+export type DamageDocument =
+  | { kind: "flipDumpedBit"; page: number; bit?: number }
+  | { kind: "writeOutsidePartition"; sectorsBeyond?: number }
+  | { kind: "dropCompletion"; write?: number }
+  | { kind: "damageModule"; offset?: number };

@@ -1,0 +1,20 @@
+// The dump mechanisms by name, and what the white paper measured of them (chapter 3.6).
+import type { Dumper } from "./scenario.ts";
+
+/** Those that this version can run; the others are names that scenarios may already use. */
+export const AVAILABLE_DUMPERS: readonly Dumper[] = ["diskdump"];
+
+export const DEFAULT_DUMPER: Dumper = "diskdump";
+
+export interface PaperRow {
+  readonly title: string;
+  readonly successes: number;
+  readonly trials: number;
+}
+
+/** "Successful dump write ratio": OS_INIT at random under high disk load, IPF, 4 CPUs, 8 GB, mptfusion. */
+export const WHITE_PAPER_ROWS: Readonly<Partial<Record<Dumper, PaperRow>>> = {
+  diskdump: { title: "diskdump (RHEL3)", successes: 300, trials: 300 },
+  lkcd: { title: "LKCD 4.1.1", successes: 49, trials: 71 },
+  "lkcd-modified": { title: "modified LKCD 4.1.1", successes: 131, trials: 143 },
+};

@@ -1,0 +1,205 @@
+// From the form that people write to the resolved one: applies defaults and turns sizes and times into numbers.
+// The document has passed the schema; what a schema cannot say is checked afterwards, in check.ts.
+import type {
+  AdapterDocument,
+  DamageDocument,
+  DiskDocument,
+  FaultDocument,
+  MomentDocument,
+  ScenarioDocument,
+  SizeText,
+  TimeText,
+} from "./document.ts";
+import { DEFAULT_DUMPER } from "./dumpers.ts";
+import { lkdtmFunction, lkdtmTrigger } from "./lkdtm.ts";
+import type {
+  AdapterScenario,
+  CrashMoment,
+  Damage,
+  DiskFault,
+  DiskScenario,
+  MemoryScenario,
+  Scenario,
+  ScenarioSource,
+} from "./scenario.ts";
+import { parseSize, parseTime } from "./units.ts";
+
+const MIB = 2 ** 20;
+const MB = 1e6;
+/** The 53c1030's own SCSI id on its bus. */
+const SPI_HOST_ID = 7;
+
+export function resolveScenario(document: ScenarioDocument, source: ScenarioSource): Scenario {
+  const { load = {}, dump = {}, crash = {}, limits = {} } = document;
+  const adapters = resolveAdapters(document.adapters ?? []);
+  const dumpDevices = dump.devices ?? [];
+  const loadDevices = load.devices ?? spareDevices(adapters, dumpDevices);
+  return {
+    name: document.name ?? "unnamed",
+    description: document.description ?? "",
+    platform: document.platform ?? "x86_64",
+    kernel: document.kernel ?? "2.6.9",
+    cpus: document.cpus ?? 2,
+    hz: document.hz ?? 1000,
+    memory: resolveMemory(document.memory ?? {}),
+    adapters,
+    load: {
+      processes: load.processes ?? (load.perDisk ?? 2) * loadDevices.length,
+      devices: loadDevices,
+      mix: { bufferedWrite: 4, fsync: 1, directRead: 2, directWrite: 3, ...load.mix },
+      sizeMinBytes: size(load.sizeMin ?? "4KiB"),
+      sizeMaxBytes: size(load.sizeMax ?? "64KiB"),
+      thinkTimeNs: time(load.thinkTime ?? "100us"),
+      dirtyLimitBytes: load.dirtyLimit === undefined ? null : size(load.dirtyLimit),
+    },
+    dump: {
+      dumper: dump.dumper ?? DEFAULT_DUMPER,
+      devices: dumpDevices,
+      signature: dump.signature ?? "paper",
+      format: dump.format ?? "laid",
+      blockOrder: dump.blockOrder ?? 2,
+      sampleRate: dump.sampleRate ?? 8,
+      fallbackOnErr: dump.fallbackOnErr ?? true,
+      allowRiskyDumps: dump.allowRiskyDumps ?? true,
+      freeze: dump.freeze ?? "ipi",
+      panicTimeoutS: time(dump.panicTimeout ?? "10s") / 1e9,
+    },
+    crash: {
+      trigger: (crash.at?.function && lkdtmTrigger(crash.at.function.type)) ?? crash.trigger ?? "os_init",
+      context: crash.context ?? "any",
+      holding: crash.holding ?? null,
+      cpu: crash.cpu ?? null,
+      at: resolveMoment(crash.at ?? { random: { from: "20ms", to: "120ms" } }),
+      initTargets: crash.initTargets ?? "all",
+    },
+    damage: (document.damage ?? []).map(resolveDamage),
+    limits: { virtualTimeNs: time(limits.virtualTime ?? "1h"), hostEvents: limits.hostEvents ?? 1e9 },
+    source,
+  };
+}
+
+/** The schema has checked the text already. */
+function size(text: SizeText): number {
+  return parseSize(text)!;
+}
+
+function time(text: TimeText): number {
+  return parseTime(text)!;
+}
+
+function resolveMemory(memory: NonNullable<ScenarioDocument["memory"]>): MemoryScenario {
+  const map = memory.map?.map((range) => ({
+    startBytes: size(range.start),
+    sizeBytes: size(range.size),
+    type: range.type,
+  }));
+  const ramBytes = map?.reduce((sum, range) => sum + (range.type === "ram" ? range.sizeBytes : 0), 0);
+  return {
+    sizeBytes: ramBytes ?? size(memory.size ?? 64 * MIB),
+    map: map?.sort((a, b) => a.startBytes - b.startBytes) ?? null,
+    imagePath: memory.image ?? null,
+    inUseFraction: memory.inUse ?? 0.1,
+  };
+}
+
+function resolveAdapters(documents: readonly AdapterDocument[]): AdapterScenario[] {
+  const ofType = new Map<string, number>();
+  let disksBefore = 0;
+  return documents.map((document) => {
+    const type = document.type ?? "mptfusion";
+    const model = document.model ?? "53c1030";
+    const number = ofType.get(type) ?? 0;
+    ofType.set(type, number + 1);
+    const freeId = freeIds(model === "53c1030" ? [SPI_HOST_ID] : [], document.disks ?? []);
+    const disks = (document.disks ?? []).map((disk) => resolveDisk(disk, diskName(disksBefore++), freeId));
+    return { type, model, name: `${type}${number}`, disks };
+  });
+}
+
+function freeIds(taken: readonly number[], disks: readonly DiskDocument[]): () => number {
+  const used = new Set([...taken, ...disks.flatMap((disk) => disk.id ?? [])]);
+  let next = 0;
+  return () => {
+    while (used.has(next)) next++;
+    return next++;
+  };
+}
+
+/** The kernel's naming: sda ... sdz, sdaa ... */
+export function diskName(index: number): string {
+  let letters = "";
+  for (let rest = index; rest >= 0; rest = Math.floor(rest / 26) - 1) {
+    letters = String.fromCharCode(97 + (rest % 26)) + letters;
+  }
+  return `/dev/sd${letters}`;
+}
+
+function resolveDisk(document: DiskDocument, device: string, freeId: () => number): DiskScenario {
+  const timing = document.timing ?? {};
+  return {
+    device,
+    id: document.id ?? freeId(),
+    sizeBytes: size(document.size),
+    partitions: (document.partitions ?? []).map((partition, index) => {
+      const number = partition.number ?? index + 1;
+      return {
+        device: `${device}${number}`,
+        number,
+        startSector: partition.startSector,
+        sectors: partition.sectors,
+      };
+    }),
+    writeCache: document.writeCache ?? false,
+    timing: {
+      averageSeekNs: time(timing.averageSeek ?? "4700us"),
+      rpm: timing.rpm ?? 10_000,
+      mediaBytesPerS: (timing.mediaMbPerS ?? 70) * MB,
+      busBytesPerS: (timing.busMbPerS ?? 320) * MB,
+      commandOverheadNs: time(timing.commandOverhead ?? "100us"),
+    },
+    imagePath: document.image ?? null,
+    faults: (document.faults ?? []).map(resolveFault),
+  };
+}
+
+function resolveFault(fault: FaultDocument): DiskFault {
+  return {
+    kind: fault.kind,
+    lba: fault.lba ?? null,
+    sectors: fault.sectors ?? 1,
+    on: fault.on ?? "any",
+    fromNs: time(fault.from ?? "0s"),
+    count: fault.count ?? null,
+    factor: fault.factor ?? 10,
+  };
+}
+
+/** Every partition on which the load can work without touching a dump device. */
+function spareDevices(adapters: readonly AdapterScenario[], dumpDevices: readonly string[]): string[] {
+  return adapters
+    .flatMap((adapter) => adapter.disks)
+    .filter((disk) => !dumpDevices.includes(disk.device))
+    .flatMap((disk) => disk.partitions.map((partition) => partition.device))
+    .filter((device) => !dumpDevices.includes(device));
+}
+
+function resolveMoment(at: MomentDocument): CrashMoment {
+  if (at.time !== undefined) return { kind: "time", timeNs: time(at.time) };
+  if (at.function) return { kind: "function", name: lkdtmFunction(at.function.name), count: at.function.count ?? 1 };
+  if (at.access) return { kind: "access", adapter: at.access.adapter, count: at.access.count };
+  if (at.lock) return { kind: "lock", name: at.lock.name, count: at.lock.count ?? 1 };
+  return { kind: "random", fromNs: time(at.random?.from ?? "20ms"), toNs: time(at.random?.to ?? "120ms") };
+}
+
+function resolveDamage(damage: DamageDocument): Damage {
+  switch (damage.kind) {
+    case "flipDumpedBit":
+      return { kind: damage.kind, page: damage.page, bit: damage.bit ?? 0 };
+    case "writeOutsidePartition":
+      return { kind: damage.kind, sectorsBeyond: damage.sectorsBeyond ?? 0 };
+    case "dropCompletion":
+      return { kind: damage.kind, write: damage.write ?? 1 };
+    case "damageModule":
+      return { kind: damage.kind, offset: damage.offset ?? 0 };
+  }
+}

@@ -1,0 +1,69 @@
+// What a trial leaves behind as files: the disk, the vmcore, the vmlinux that goes with it, the trace.
+import { writeFileSync } from "node:fs";
+import { FileSink } from "../../diskdump/userspace/core-sink.ts";
+import { writeCore } from "../../diskdump/userspace/core-writer.ts";
+import { hasDump, openDump } from "../../diskdump/userspace/dump-image.ts";
+import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
+import { nodeFiles } from "../../diskdump/userspace/host-files.ts";
+import { writeVmlinux } from "../../kernel-sim/abi/vmlinux/vmlinux.ts";
+import type { Lab } from "../machine/lab.ts";
+import type { Scenario } from "../scenario/scenario.ts";
+import { perfettoJson } from "./trace-file.ts";
+import type { TrialResult } from "./types.ts";
+
+/** Writes under a temporary name and renames: nothing half-written under `path`, nothing overwritten. */
+function createFile(path: string, write: (sink: FileSink) => void): void {
+  if (nodeFiles.exists(path)) throw new UsageError(`${path}: exists; give another name or remove it`);
+  const temporary = `${path}.tmp-${process.pid}`;
+  try {
+    const file = nodeFiles.create(temporary);
+    try {
+      write(new FileSink(file));
+    } finally {
+      file.close();
+    }
+    nodeFiles.rename(temporary, path);
+  } catch (error) {
+    nodeFiles.remove(temporary);
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`${path}: cannot be written: ${systemReason(error)}`, { cause: error });
+  }
+}
+
+function createWhole(path: string, contents: string | Uint8Array): void {
+  try {
+    writeFileSync(path, contents, { flag: "wx" });
+  } catch (error) {
+    throw new UsageError(`${path}: cannot be written: ${systemReason(error)}`, { cause: error });
+  }
+}
+
+/** The partition that holds the dump, or the one that would have. */
+function dumpPartition(lab: Lab): Lab["dumpPartitions"][number] {
+  const found = lab.dumpPartitions.find((p) => hasDump(p.store())) ?? lab.dumpPartitions[0];
+  if (!found) throw new UsageError("the scenario has no dump device (dump.devices is empty)");
+  return found;
+}
+
+/** The writers of a trial's result. They read the machine's memory, so they are valid until the next trial of this thread. */
+export function artifactsOf(
+  lab: Lab,
+  scenario: Scenario,
+): Pick<TrialResult, "writeDisk" | "writeVmcore" | "writeVmlinux" | "writeTrace"> {
+  return {
+    writeDisk: (path) => {
+      const { store } = lab.hardware.disks.get(dumpPartition(lab).disk)!.media;
+      createFile(path, (sink) => {
+        sink.begin(store.sizeBytes);
+        sink.copy(0, store, 0, store.sizeBytes);
+        sink.end();
+      });
+    },
+    writeVmcore: (path) => {
+      const image = openDump(dumpPartition(lab).store());
+      createFile(path, (sink) => writeCore(image, sink));
+    },
+    writeVmlinux: (path) => createWhole(path, writeVmlinux(lab.kernel)),
+    writeTrace: (path) => createWhole(path, perfettoJson(lab.hardware.machine.recorder, scenario.name)),
+  };
+}

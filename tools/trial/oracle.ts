@@ -1,0 +1,80 @@
+// The judge: what a dump is worth is read off the machine's state, never off what the dumper says alone.
+import { FRAME_SIZE, HOLE } from "../../emulator/memory/pool.ts";
+import type { PageStore } from "../../emulator/memory/store.ts";
+import type { CoreLayout } from "../../diskdump/userspace/core-layout.ts";
+import type { ScsiDisk } from "../../emulator/disk/scsi-disk.ts";
+import type { RamSnapshot } from "./snapshot.ts";
+
+export interface PageVerdict {
+  /** Pages of the core that were compared. */
+  readonly compared: number;
+  /** Pages that the dump itself changed while it ran; they are in the core as they were when their turn came. */
+  readonly changedByDump: number;
+  /** The first page that is wrong; undefined when none is. */
+  readonly wrong: { readonly physical: number; readonly byte: number } | undefined;
+  readonly wrongPages: number;
+}
+
+/** Addresses that the dump writes while it runs. */
+export interface TouchedRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * Compares every page of a core with RAM at the freeze. A page above the flat window must be equal unless it lies in
+ * `touched`; one of the flat window (kernel data) must be equal unless it changed after the freeze.
+ * @param biasBytes where in memory the core's address 0 lies: not 0 when a preserved image was dumped
+ */
+export function comparePages(
+  core: PageStore,
+  layout: CoreLayout,
+  snapshot: RamSnapshot,
+  touched: readonly TouchedRange[],
+  biasBytes = 0,
+): PageVerdict {
+  const flatPages = snapshot.memory.flatBytes / FRAME_SIZE;
+  let compared = 0;
+  let changedByDump = 0;
+  let wrong: PageVerdict["wrong"];
+  let wrongPages = 0;
+  for (const range of layout.ranges) {
+    const first = (range.physical + biasBytes) / FRAME_SIZE;
+    const at = range.fileOffset / FRAME_SIZE;
+    for (let i = 0, count = range.fileBytes / FRAME_SIZE; i < count; i++) {
+      const page = first + i;
+      const slot = core.slots[at + i]!;
+      compared++;
+      if (slot === snapshot.slotOf(page) && slot !== HOLE) continue;
+      if (snapshot.matches(page, slot)) continue;
+      const mayChange =
+        page < flatPages
+          ? !snapshot.isUntouched(page)
+          : touched.some((t) => page * FRAME_SIZE >= t.start && page * FRAME_SIZE < t.end);
+      if (mayChange) changedByDump++;
+      else {
+        wrongPages++;
+        wrong ??= { physical: page * FRAME_SIZE, byte: snapshot.firstDifference(page, slot) };
+      }
+    }
+  }
+  return { compared, changedByDump, wrong, wrongPages };
+}
+
+export interface StrayWrite {
+  readonly disk: string;
+  readonly lba: number;
+  readonly ns: number;
+  readonly writes: number;
+}
+
+/** The first disk that was written outside the allowed range since the guards were set; undefined when none was. */
+export function strayWrite(disks: ReadonlyMap<string, ScsiDisk>): StrayWrite | undefined {
+  for (const [device, disk] of disks) {
+    const { guard } = disk;
+    if (guard.writesOutside > 0) {
+      return { disk: device, lba: guard.firstOffendingLba, ns: guard.firstOffendingAt, writes: guard.writesOutside };
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,71 @@
+// RAM as it was when the dump began, kept by reference: what the oracle holds the vmcore against.
+import { FRAME_SIZE, HOLE } from "../../emulator/memory/pool.ts";
+import type { PhysicalMemory } from "../../emulator/memory/memory.ts";
+import { PageSimd } from "../../emulator/memory/simd.ts";
+
+export class RamSnapshot {
+  readonly memory: PhysicalMemory;
+  /** Slot of each page at the freeze; a share of each is ours, so that writes go elsewhere. */
+  private readonly slots: Int32Array;
+  private readonly simd: PageSimd;
+
+  constructor(memory: PhysicalMemory) {
+    this.memory = memory;
+    const { pool } = memory;
+    this.simd = new PageSimd(pool);
+    this.slots = memory.pages.slots.slice();
+    const flatPages = memory.flatBytes / FRAME_SIZE;
+    // Flat pages cannot be shared: they are copied, zero pages excepted.
+    for (let page = 0; page < flatPages; page++) {
+      this.slots[page] =
+        page === 0 || this.simd.isZero(page) ? (page === 0 ? this.copyZero() : HOLE) : pool.copyOf(page);
+    }
+    for (let page = flatPages; page < this.slots.length; page++)
+      if (this.slots[page]! > 0) pool.share(this.slots[page]!);
+  }
+
+  /** Slot 0 of the slab is the flat window's first page, which HOLE would name: it is kept like any other page. */
+  private copyZero(): number {
+    return this.simd.isZero(0) ? HOLE : this.memory.pool.copyOf(0);
+  }
+
+  /** The slot that held `page` at the freeze; HOLE for zeroes. */
+  slotOf(page: number): number {
+    const slot = this.slots[page]!;
+    // A page that nobody had read then still lay in its backing; nothing can have changed it before it was read.
+    return slot >= 0 ? slot : this.memory.pages.slotOf(page);
+  }
+
+  /** True when RAM still holds what it held at the freeze. */
+  isUntouched(page: number): boolean {
+    const now = page < this.memory.flatBytes / FRAME_SIZE ? page : this.memory.pages.slotOf(page);
+    return this.equal(this.slotOf(page), now, page < this.memory.flatBytes / FRAME_SIZE);
+  }
+
+  /** Compares two frames; `flat` says that `b` names a page of the flat window even when it is 0. */
+  private equal(a: number, b: number, flat: boolean): boolean {
+    if (a === b && !(flat && b === 0)) return true;
+    if (a === HOLE) return flat || b !== HOLE ? this.simd.isZero(b) : true;
+    if (b === HOLE && !flat) return this.simd.isZero(a);
+    return this.simd.equal(a, b);
+  }
+
+  /** True when a frame of the slab (HOLE: zeroes) equals the page at the freeze. */
+  matches(page: number, slot: number): boolean {
+    return this.equal(this.slotOf(page), slot, false);
+  }
+
+  /** Index of the first differing byte between a frame and the page at the freeze, or -1. */
+  firstDifference(page: number, slot: number): number {
+    const { u8 } = this.memory.pool;
+    const byte = (s: number, i: number): number => (s === HOLE ? 0 : u8[s * FRAME_SIZE + i]!);
+    for (let i = 0; i < FRAME_SIZE; i++) if (byte(this.slotOf(page), i) !== byte(slot, i)) return i;
+    return -1;
+  }
+
+  release(): void {
+    for (let page = 0; page < this.slots.length; page++) {
+      if (this.slots[page]! > 0) this.memory.pool.release(this.slots[page]!);
+    }
+  }
+}
