@@ -10,7 +10,8 @@ import { PageStore } from "./store.ts";
 export interface MemoryRange {
   readonly start: number;
   readonly end: number;
-  readonly type: "ram" | "reserved" | "acpi";
+  /** "preserved" is memory that is there but kept from the kernel: another system's image, say. */
+  readonly type: "ram" | "reserved" | "acpi" | "preserved";
 }
 
 /** A piece of a scatter-gather list: physical address and length in bytes. */
@@ -28,7 +29,7 @@ export class PhysicalMemory {
   readonly pages: PageStore;
   /** Bytes in the flat window. */
   readonly flatBytes: number;
-  /** One past the highest byte of RAM. */
+  /** One past the highest byte of memory, preserved ranges included. */
   readonly endOfRam: number;
   /** Whole pages of RAM; a page that is RAM only in part does not count. */
   readonly ramPages: number;
@@ -46,8 +47,8 @@ export class PhysicalMemory {
         ramPages += Math.max(0, Math.floor(range.end / FRAME_SIZE) - Math.ceil(range.start / FRAME_SIZE));
       }
     }
-    const ram = this.map.filter((range) => range.type === "ram");
-    this.endOfRam = ram.length > 0 ? ram[ram.length - 1]!.end : 0;
+    const fitted = this.map.filter((range) => range.type === "ram" || range.type === "preserved");
+    this.endOfRam = fitted.length > 0 ? fitted[fitted.length - 1]!.end : 0;
     this.ramPages = ramPages;
     this.flatBytes = Math.min(pool.flatPages * FRAME_SIZE, this.endOfRam);
     this.pages = new PageStore(pool, "ram", this.endOfRam);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { RandomSource, RandomStream } from "./random.ts";
+import { RandomSource, type RandomStream } from "./random.ts";
 
 const draw = (stream: RandomStream, count: number): number[] => Array.from({ length: count }, () => stream.u32());
 

@@ -11,7 +11,6 @@ export interface Chunk {
 /** The part of TrialOptions that can cross threads. */
 export interface ChunkOptions {
   readonly digest?: boolean;
-  readonly verifyAll?: boolean;
 }
 
 export interface ChunkReply {

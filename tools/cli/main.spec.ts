@@ -55,10 +55,10 @@ describe("dumplab trial", () => {
   test("passes on what it was asked for", async () => {
     const calls: unknown[] = [];
     await dumplab(
-      `trial learn --seed 9 --verify-all --digest --json --trace ${inFolder("t")}`,
+      `trial learn --seed 9 --digest --json --trace ${inFolder("t")}`,
       fakeLab(undefined, calls),
     );
-    expect(calls).toMatchObject([{ seed: 9, options: { verifyAll: true, digest: true, trace: true } }]);
+    expect(calls).toMatchObject([{ seed: 9, options: { digest: true, trace: true } }]);
   });
 
   test("refuses to overwrite a file before it runs anything", async () => {

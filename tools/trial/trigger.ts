@@ -147,14 +147,11 @@ function interruptWith(crash: CrashScenario, c: Cpu): void {
 
 function armAtAccess(crash: CrashScenario, adapter: PluggedAdapter, count: number): void {
   K.irq.vectors.set(KEYBOARD_VECTOR, () => crash_here(crash.trigger));
-  let left = count;
-  accessHook(adapter.devfn, () => {
-    if (--left === 0) interruptWith(crash, cpu);
-  });
+  accessHook(adapter.devfn, count, () => interruptWith(crash, cpu));
 }
 
-/** Set by the machine builder: how register accesses of an adapter are counted. */
-let accessHook: (devfn: number, hit: () => void) => void = () => {};
+/** Set by the machine builder: calls `hit` at the count-th register access of the adapter in a slot. */
+let accessHook: (devfn: number, count: number, hit: () => void) => void = () => {};
 export const setAccessHook = (hook: typeof accessHook): void => {
   accessHook = hook;
 };

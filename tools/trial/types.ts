@@ -78,8 +78,6 @@ export interface TrialOptions {
   readonly onConsole?: (line: ConsoleLine) => void;
   /** Keeps the trace for `writeTrace`; the trace hash is there without it. */
   readonly trace?: boolean;
-  /** Checks every page against RAM at the freeze instead of a sample. */
-  readonly verifyAll?: boolean;
 }
 
 /**

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { Command } from "commander";
 import { runCampaign, type LostTrial } from "../../campaign/campaign.ts";
+import { comparisonText, differencesBetween } from "../../campaign/compare.ts";
 import { Progress } from "../../campaign/progress.ts";
 import { campaignReport } from "../../campaign/report.ts";
 import { openResults } from "../../campaign/results.ts";
@@ -27,7 +28,7 @@ interface BenchFlags {
   resume?: true;
   json?: true;
   digest?: true;
-  verifyAll?: true;
+  twice?: true;
   trialTimeout: number;
 }
 
@@ -45,7 +46,7 @@ export function benchCommand({ terminal, exit, workerFile }: CommandContext): Co
     .option("--resume", "go on with the file of --out after a kill: what it holds is not run again")
     .option("--json", "print the records in order of their seeds (NDJSON); the tables go to stderr")
     .option("--digest", "add a digest of the dump partition to each record")
-    .option("--verify-all", "compare every page with RAM, not a sample")
+    .option("--twice", "run every trial a second time, in the opposite order, and compare traces and partitions")
     .option("--trial-timeout <s>", "give up a worker that takes longer for one trial", count(1), 600)
     .addHelpText(
       "after",
@@ -55,6 +56,7 @@ Exit code 1 when any trial is not complete.
 Examples:
   dumplab bench --dumper diskdump --trials 300          the white paper's test
   dumplab bench --out results.ndjson --resume           again after a kill
+  dumplab bench --seeds 1..100 --twice                  is it deterministic?
   dumplab bench --seeds 1..10000 --shard 2/8 --json     one of eight machines`,
     )
     .action(async (flags: BenchFlags) => {
@@ -82,22 +84,32 @@ Examples:
         terminal.err.write(`dumplab: seed ${trial.seed} took its worker down twice: ${trial.cause}\n`);
         progress.step(false);
       };
-      const options = { digest: flags.digest === true, verifyAll: flags.verifyAll === true };
+      const options = { digest: flags.digest === true || flags.twice === true };
+      const settings = {
+        workers: flags.workers,
+        workerFile,
+        onLost,
+        trialTimeoutMs: flags.trialTimeout * 1000,
+        signal: stop.signal,
+      };
       const { records, lost, interrupted } = await runCampaign(
         { scenarios, seeds, options },
-        {
-          workers: flags.workers,
-          workerFile,
-          previous,
-          onRecord,
-          onLost,
-          trialTimeoutMs: flags.trialTimeout * 1000,
-          signal: stop.signal,
-        },
+        { ...settings, previous, onRecord },
       ).finally(() => {
         progress.clear();
         results?.file.close();
       });
+      let differ = false;
+      if (flags.twice && !interrupted) {
+        const again = new Progress(terminal.err, records.length);
+        const second = await runCampaign(
+          { scenarios, seeds: [...seeds].reverse(), options },
+          { ...settings, previous: [], onRecord: (record) => again.step(record.outcome === "complete") },
+        ).finally(() => again.clear());
+        const differences = differencesBetween(records, second.records);
+        differ = differences.length > 0;
+        terminal.err.write(comparisonText(records.length, differences));
+      }
 
       const report = campaignReport(records, lost);
       if (flags.json) {
@@ -111,6 +123,6 @@ Examples:
         terminal.err.write(`dumplab: interrupted after ${records.length} trials${way}\n`);
       }
       const failed = records.some(({ outcome }) => outcome !== "complete");
-      exit(failed || lost.length > 0 || interrupted ? 1 : 0);
+      exit(failed || differ || lost.length > 0 || interrupted ? 1 : 0);
     });
 }

@@ -18,7 +18,6 @@ interface TrialFlags {
   set: string[];
   json?: true;
   expect: string;
-  verifyAll?: true;
   digest?: true;
   disk?: string;
   vmcore?: string;
@@ -38,7 +37,6 @@ export function trialCommand({ terminal, exit, runTrial }: CommandContext): Comm
     .addOption(
       new Option("--expect <outcome>", "the outcome that exits with 0").choices(TRIAL_OUTCOMES).default("complete"),
     )
-    .option("--verify-all", "compare every page with RAM, not a sample")
     .option("--digest", "add a digest of the dump partition to the record")
     .option("--disk <file>", "write the dump disk as a sparse raw image")
     .option("--vmcore <file>", "write the vmcore that savecore makes")
@@ -62,7 +60,6 @@ Examples:
       const result = runTrial(scenario, seed, {
         trace: trace !== undefined,
         digest: flags.digest === true,
-        verifyAll: flags.verifyAll === true,
         ...(flags.json ? {} : { onConsole: (line: ConsoleLine) => terminal.out.write(`${consoleText(line)}\n`) }),
       });
       const { record } = result;

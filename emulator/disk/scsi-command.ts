@@ -1,0 +1,58 @@
+// The seam between a host adapter and a SCSI target: a command at command level (no bus phases).
+import type { PhysicalMemory, Segment } from "../memory/memory.ts";
+
+export interface ScsiCommand {
+  lun: number;
+  readonly cdb: Uint8Array;
+  cdbLength: number;
+  direction: "none" | "in" | "out";
+  /** Bytes the initiator is ready to move; `segments` (the first `segmentCount`) say where in memory. */
+  dataLength: number;
+  readonly segments: Segment[];
+  segmentCount: number;
+  memory: PhysicalMemory;
+  queueTag: "simple" | "head" | "ordered" | "untagged";
+  /** SCSI status byte, set by the target: 00 GOOD, 02 CHECK CONDITION, 08 BUSY, 18 RESERVATION CONFLICT, 28 TASK SET FULL. */
+  status: number;
+  /** Fixed-format sense data, valid when `senseLength` > 0 (autosense). */
+  readonly sense: Uint8Array;
+  senseLength: number;
+  /** Bytes actually moved. */
+  transferred: number;
+  /** Called once, from an event, when status (and data) are complete. Never called for an aborted or lost command. */
+  done: (command: ScsiCommand) => void;
+  /** The initiator's own number for it, e.g. a message frame index. */
+  tag: number;
+}
+
+export const makeScsiCommand = (memory: PhysicalMemory, maxSegments: number): ScsiCommand => ({
+  lun: 0,
+  cdb: new Uint8Array(16),
+  cdbLength: 0,
+  direction: "none",
+  dataLength: 0,
+  segments: Array.from({ length: maxSegments }, () => ({ address: 0, length: 0 })),
+  segmentCount: 0,
+  memory,
+  queueTag: "simple",
+  status: 0,
+  sense: new Uint8Array(32),
+  senseLength: 0,
+  transferred: 0,
+  done: () => {},
+  tag: 0,
+});
+
+export type ResetKind = "power" | "bus" | "target" | "lun";
+
+export interface ScsiTarget {
+  readonly name: string;
+  /** Takes a command; the answer comes later by `command.done`, from the target's own event. */
+  submit(command: ScsiCommand): void;
+  /** Drops a command without status; true when the target had it. */
+  abort(command: ScsiCommand): boolean;
+  /** Drops all commands without status, raises the unit attention that belongs to the reset. */
+  reset(kind: ResetKind): void;
+  /** False when nothing answers selection (device gone). */
+  readonly present: boolean;
+}

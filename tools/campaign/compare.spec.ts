@@ -1,0 +1,30 @@
+import { expect, test } from "vitest";
+import type { TrialRecord } from "../trial/types.ts";
+import { comparisonText, differencesBetween } from "./compare.ts";
+
+const record = (seed: number, traceHash: string, partitionDigest = "d"): TrialRecord => ({
+  ...{ scenario: "learn", scenarioRef: "learn", overrides: [], scenarioHash: "h", dumper: "diskdump" },
+  ...{ adapter: "mptfusion", seed, outcome: "complete", cause: null, traceHash, virtualNs: 1, hostMs: seed },
+  ...{ crash: null, dumpedPages: 3, partitionDigest, version: "v", command: "c" },
+});
+
+test("two runs in another order, on other workers, with other host times are equal", () => {
+  const first = [record(1, "a"), record(2, "b")];
+  const second = [{ ...record(2, "b"), hostMs: 99 }, record(1, "a")];
+  expect(comparisonText(2, differencesBetween(first, second))).toBe("2 trials run twice: no difference\n");
+});
+
+test("a trace hash, a partition or a trial that differs is named with its seed", () => {
+  const differences = differencesBetween(
+    [record(1, "a"), record(2, "b"), record(3, "c")],
+    [record(1, "x"), record(2, "b", "other")],
+  );
+  expect(differences.map(({ seed, what }) => `${seed} ${what}`)).toEqual([
+    "1 traceHash",
+    "2 partitionDigest",
+    "3 missing",
+  ]);
+  expect(comparisonText(3, differences)).toContain(
+    "3 trials run twice: 3 DIFFER\n  diskdump seed 1: traceHash a / x\n",
+  );
+});

@@ -1,0 +1,108 @@
+// The machine with its kernel: what init does from power-on to the moment at which the crash is armed.
+import { cpu, type Running } from "../../emulator/cpu/cpu.ts";
+import { pciFunctionOf } from "../../emulator/bus/mmio.ts";
+import { diskdumpOf } from "../../diskdump/module/disk-dump.ts";
+import type { DumpStage } from "../../diskdump/module/outcome.ts";
+import { PartitionStore } from "../../diskdump/userspace/partition-store.ts";
+import { UsageError } from "../../diskdump/userspace/errors.ts";
+import type { ByteStore } from "../../emulator/memory/store.ts";
+import { ADDRESS_MAPS } from "../../kernel-sim/abi/address-maps.ts";
+import { bootKernel } from "../../kernel-sim/core/boot.ts";
+import { K, type Kernel } from "../../kernel-sim/core/kernel.ts";
+import { kfunc } from "../../kernel-sim/core/kfunc.ts";
+import { init_scsi } from "../../kernel-sim/scsi/dispatch.ts";
+import type { Scenario } from "../scenario/scenario.ts";
+import { arm_crash, setAccessHook } from "../trial/trigger.ts";
+import type { Hardware } from "./hardware.ts";
+
+/** RHEL4's kernel. */
+const RELEASE = "2.6.9-5.ELsmp";
+const SECTOR = 512;
+
+export interface DumpPartitionPlace {
+  /** "/dev/sde1" */
+  readonly device: string;
+  /** "/dev/sde" */
+  readonly disk: string;
+  readonly startSector: number;
+  readonly sectors: number;
+  /** Its bytes on the media. */
+  store(): ByteStore;
+}
+
+export interface Lab {
+  readonly hardware: Hardware;
+  readonly kernel: Kernel;
+  readonly scenario: Scenario;
+  /** In the scenario's order. */
+  readonly dumpPartitions: readonly DumpPartitionPlace[];
+  /** Told when the dump enters a stage. */
+  onDumpStage: (stage: DumpStage) => void;
+  /** Done at the moment the crash is armed. */
+  readonly onCrashArmed: (() => void)[];
+  /** When the load started; undefined before. */
+  loadStartNs: number | undefined;
+}
+
+function dumpPartitionsOf(hardware: Hardware, scenario: Scenario): DumpPartitionPlace[] {
+  return scenario.dump.devices.map((device) => {
+    for (const adapter of scenario.adapters) {
+      for (const disk of adapter.disks) {
+        const partition = disk.partitions.find((p) => p.device === device);
+        if (!partition && disk.device !== device) continue;
+        const startSector = partition?.startSector ?? 0;
+        const sectors = partition?.sectors ?? disk.sizeBytes / SECTOR;
+        const { store } = hardware.disks.get(disk.device)!.media;
+        return {
+          ...{ device, disk: disk.device, startSector, sectors },
+          store: () => new PartitionStore(store, device, startSector * SECTOR, sectors * SECTOR),
+        };
+      }
+    }
+    throw new UsageError(`dump.devices: there is no ${device}`);
+  });
+}
+
+/** Boots the kernel of a scenario on its hardware. Nothing has run when it returns: `hardware.machine.run()` goes on from there. */
+export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
+  const { machine } = hardware;
+  const kernel = bootKernel({
+    machine,
+    map: ADDRESS_MAPS[scenario.platform],
+    release: RELEASE,
+    hz: scenario.hz,
+    bootArguments: {
+      panicTimeoutSeconds: scenario.dump.panicTimeoutS,
+      panicOnOops: true,
+      nmiWatchdog: scenario.crash.trigger === "nmi_watchdog",
+    },
+    init: () => init(lab),
+  });
+  const lab: Lab = {
+    ...{ hardware, kernel, scenario, dumpPartitions: dumpPartitionsOf(hardware, scenario) },
+    onDumpStage: () => {},
+    onCrashArmed: [],
+    loadStartNs: undefined,
+  };
+  setAccessHook((devfn, count, hit) => {
+    const adapter = hardware.adapters.find((a) => a.devfn === devfn)!;
+    for (const window of pciFunctionOf(adapter.chip, devfn).windows.values()) window.atAccess(count, hit);
+  });
+  return lab;
+}
+
+/** Process 1: drivers, the dump, the load, and then the crash is armed. */
+const init = kfunc("init_lab", function* (lab: Lab) {
+  init_scsi();
+  yield* start_dump(lab);
+  lab.loadStartNs = cpu.clock;
+  for (const act of lab.onCrashArmed) act();
+  yield* arm_crash(lab.scenario.crash, lab.hardware.adapters);
+});
+
+const start_dump = kfunc("start_diskdump_service", function* (lab: Lab): Generator<void, void, void> {
+  const dd = diskdumpOf(K);
+  if (dd) dd.outcome.onStage = (stage) => lab.onDumpStage(stage);
+  void lab;
+});
+export type { Running };
