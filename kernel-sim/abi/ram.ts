@@ -143,11 +143,11 @@ export function peekPtr(at: number): number {
 /** Virtual address (two halves) -> physical address; NaN when nothing is mapped there. */
 export function physicalOf(lo: number, hi: number): number {
   if (lo === 0 && hi === 0) return 0;
-  if (!M.word8) return lo - M.pageOffsetLo;
-  if (hi === M.kernelMapHi && M.kernelMapHi !== M.pageOffsetHi) {
-    if (lo >= M.moduleLo && hi === M.moduleHi && M.moduleLo > M.kernelMapLo) return M.moduleStart + (lo - M.moduleLo);
-    return lo - M.kernelMapLo;
+  if (hi === M.moduleHi && lo >= M.moduleLo && lo - M.moduleLo < M.moduleEnd - M.moduleStart) {
+    return M.moduleStart + (lo - M.moduleLo);
   }
+  if (!M.word8) return lo >= M.pageOffsetLo ? lo - M.pageOffsetLo : NaN;
+  if (hi === M.kernelMapHi && M.kernelMapHi !== M.pageOffsetHi) return lo - M.kernelMapLo;
   const address = (hi - M.pageOffsetHi) * TWO_32 + lo - M.pageOffsetLo;
   return address >= 0 ? address : NaN;
 }

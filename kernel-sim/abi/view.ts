@@ -40,11 +40,14 @@ export interface ViewClass<F extends Fields> {
 
 const strip = (type: CType): CType => (type.kind === "typedef" ? strip(type.type) : type);
 
-function accessorSource(name: string, offset: number, raw: CType, model: DataModel): string {
+function accessorSource(owner: string, name: string, offset: number, raw: CType, model: DataModel): string {
   const type = strip(raw);
   const at = `this.addr + ${offset}`;
   const get = (body: string): string => `get ${name}() { ${body} }\n`;
   const set = (body: string): string => `set ${name}(v) { step(${STORE_NS}); ${body} }\n`;
+  // Typed arrays address whole words; only a packed struct has fields between them.
+  const aligned = offset % Math.min(4, sizeOf(type, model)) === 0;
+  if (type.kind === "pointer" && !aligned) throw new Error(`${owner}.${name}: a pointer must be aligned`);
   if (type.kind === "pointer") return get(`return peekPtr(${at});`) + set(`pokePtr(${at}, v);`);
   if (type.kind === "array") return get(`return ${at};`);
   if (type.kind === "struct") return get(`return new (bind("${name}"))(${at});`);
@@ -58,15 +61,22 @@ function accessorSource(name: string, offset: number, raw: CType, model: DataMod
     );
   }
   if (size === 4) {
-    if (!le)
+    if (!le || !aligned)
       return (
-        get(`return M.view.get${signed ? "Int" : "Uint"}32(${at}, false);`) + set(`M.view.setUint32(${at}, v, false);`)
+        get(`return M.view.get${signed ? "Int" : "Uint"}32(${at}, ${le});`) + set(`M.view.setUint32(${at}, v, ${le});`)
       );
     return get(`return M.${signed ? "i32" : "u32"}[(${at}) >>> 2];`) + set(`M.u32[(${at}) >>> 2] = v;`);
   }
   const [lo, hi] = le ? [0, 4] : [4, 0];
   const high = `M.view.get${signed ? "Int" : "Uint"}32(${at} + ${hi}, ${le})`;
-  return get(`return ${high} * 4294967296 + M.view.getUint32(${at} + ${lo}, ${le});`) + set(`poke64(${at}, v);`);
+  const read = get(`return ${high} * 4294967296 + M.view.getUint32(${at} + ${lo}, ${le});`);
+  if (aligned) return read + set(`poke64(${at}, v);`);
+  return (
+    read +
+    set(
+      `M.view.setUint32(${at} + ${lo}, v, ${le}); M.view.setUint32(${at} + ${hi}, Math.floor(v / 4294967296), ${le});`,
+    )
+  );
 }
 
 const classes = new WeakMap<StructType, Map<string, ViewClass<Fields>>>();
@@ -86,7 +96,7 @@ function untypedViewClass(type: StructType, model: DataModel): ViewClass<Fields>
   const offsets: Record<string, number> = {};
   for (const field of layout.fields.values()) {
     offsets[field.name] = field.offset;
-    body += accessorSource(field.name, field.offset, field.type, model);
+    body += accessorSource(type.name, field.name, field.offset, field.type, model);
   }
   const bind = (name: string): ViewClass<Fields> => {
     const nested = strip(type.fields[name]!);

@@ -92,7 +92,11 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
     // irqstackptr-8: where the registers are; -16: return address in common_interrupt.
     pokePtr(p.irqStackTop - 8, regs);
     c.sp = p.irqStackTop - 8;
-  } else c.sp = regs;
+  } else {
+    // Nested: on whatever stack it was, so that an unwinder finds the registers the same way.
+    pokePtr(regs - 8, regs);
+    c.sp = regs - 8;
+  }
   c.fp = 0;
   c.functionId = commonInterruptId();
   p.hardirqDepth++;

@@ -5,6 +5,7 @@ import { M, installRam, type AddressMap, type ImageRanges } from "../abi/ram.ts"
 import { alignOf, layoutOf, sizeOf, type CType, type Fields, type StructType } from "../abi/types.ts";
 import { viewClass, type View } from "../abi/view.ts";
 import { linkFunctions } from "./kfunc.ts";
+import { PseudoFiles } from "./procfs.ts";
 import type { IrqController } from "./irq.ts";
 import type { PerCpu } from "./percpu.ts";
 import type { CrashHooks, CrashSite, NotifierChain } from "./panic.ts";
@@ -16,7 +17,10 @@ import type { CpuWorkqueue } from "./workqueue.ts";
 import type { Spinlock } from "./spinlock.ts";
 import type { Task } from "./task.ts";
 import type { ModuleTable } from "./module.ts";
+import type { ScsiMidlayer } from "../scsi/midlayer.ts";
 import type { PageAllocator } from "../mm/page-alloc.ts";
+import type { BlockLayer } from "../block/block-layer.ts";
+import type { Pdflush } from "../mm/pdflush.ts";
 
 export interface KernelSymbol {
   readonly name: string;
@@ -75,6 +79,8 @@ export class Kernel {
   private dataAt = IMAGE_START + TEXT_BYTES + RODATA_BYTES;
   /** First byte that boot may hand out. */
   bootAt: number;
+  /** Where the page allocator's part of the flat window begins: boot memory ends there. */
+  bootLimit = Infinity;
 
   // Set up by each subsystem's init function, in the order of start_kernel().
   irq!: IrqController;
@@ -100,10 +106,16 @@ export class Kernel {
   onFreezeNmi: (() => Running) | undefined;
   nextPid = 1;
   pages!: PageAllocator;
+  /** Queues, disks and bios; made when the first queue is. */
+  block!: BlockLayer;
+  pdflush: Pdflush | undefined;
+  scsi!: ScsiMidlayer;
   /** Findings of the run-time checker (lock order, irq safety, calls that dump mode forbids): function, rule, stack. */
   readonly reports: string[] = [];
   /** Every lock by name, for directed crashes and for messages. */
   readonly locks = new Map<string, Spinlock>();
+  /** /proc and /sys. */
+  readonly files = new PseudoFiles();
   /** Told at each schedule(); the dump-mode checker listens. */
   onSchedule: (() => void) | undefined;
   /** Told when interrupts are about to be enabled; the dump-mode checker listens. */
@@ -161,8 +173,9 @@ export class Kernel {
   /** Memory that boot takes for good (alloc_bootmem): zeroed, from the flat window. */
   bootmem(size: number, align = 64): number {
     const at = Math.ceil(this.bootAt / align) * align;
-    if (at + size > this.machine.memory.flatBytes) {
-      throw new Error(`bootmem: ${size} bytes do not fit below 0x${this.machine.memory.flatBytes.toString(16)}`);
+    const limit = Math.min(this.machine.memory.flatBytes, this.bootLimit);
+    if (at + size > limit) {
+      throw new Error(`bootmem: ${size} bytes do not fit below 0x${limit.toString(16)}`);
     }
     this.bootAt = at + size;
     return at;

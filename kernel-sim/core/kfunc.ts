@@ -281,7 +281,7 @@ function placeFunction(kernel: Kernel, info: FunctionInfo, at: number): void {
   const text = M.u8.subarray(at, at + FUNCTION_BYTES);
   text.fill(0x90);
   text.set([0x55, 0x48, 0x89, 0xe5], 0);
-  text.set([0x0f, 0x1f, 0x80], 8);
+  text.set([0x0f, 0x1f, 0x80], 9);
   poke32(at + 12, info.id);
   text.set([0xe8, 0, 0, 0, 0], RETURN_OFFSET - 5);
   text.set([0xc9, 0xc3], FUNCTION_BYTES - 2);

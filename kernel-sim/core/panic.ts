@@ -103,6 +103,7 @@ export const try_crashdump = kfunc("try_crashdump", function* (regs: number) {
 /** "Kernel panic": prints, dumps, and waits for the reboot. Never returns. Context: any. */
 export const panic = kfunc("panic", function* (text: string) {
   const regs = pushRegisters(cpu.sp);
+  cpu.sp = regs;
   noteCrash(`panic: ${text}`, regs);
   bust_spinlocks(1);
   yield* printk(`Kernel panic - not syncing: ${text}\n`, 0);
@@ -188,6 +189,7 @@ const frameReturn = (frame: number): number => peekPtr(frame + (M.word8 ? 8 : 4)
 /** BUG(): a ud2 in the kernel. */
 export const BUG = kfunc("do_invalid_op", function* (where: string) {
   const regs = pushRegisters(cpu.sp);
+  cpu.sp = regs;
   yield* printk(`----------- [cut here ] --------- [please bite here ] ---------\nKernel BUG at ${where}\n`, 0);
   yield* die("invalid operand: 0000 [1] SMP", regs);
 });
@@ -195,6 +197,7 @@ export const BUG = kfunc("do_invalid_op", function* (where: string) {
 /** A NULL pointer dereference in the kernel. */
 export const do_page_fault = kfunc("do_page_fault", function* (address: number) {
   const regs = pushRegisters(cpu.sp);
+  cpu.sp = regs;
   yield* printk(
     `Unable to handle kernel NULL pointer dereference at ${address.toString(16).padStart(16, "0")} RIP: \n`,
     0,

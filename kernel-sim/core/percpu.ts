@@ -2,6 +2,7 @@
 import type { Cpu, Running } from "../../emulator/cpu/cpu.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { runqueue, x8664_pda } from "../abi/structs/sched.ts";
+import { array } from "../abi/types.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Spinlock } from "./spinlock.ts";
 import type { Task } from "./task.ts";
@@ -44,7 +45,7 @@ export const EXCEPTION_STACK_BYTES = 4096;
 /** Lays out cpu_pda, runqueues and stacks for every CPU. Called first by start_kernel. */
 export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) => Spinlock): void {
   const pdaSize = k.sizeOf(x8664_pda);
-  const pdaBase = k.staticBytes("cpu_pda", pdaSize * NR_CPUS, 64);
+  const pdaBase = k.staticBytes("cpu_pda", pdaSize * NR_CPUS, 64, "data", array(x8664_pda, NR_CPUS));
   const rqSize = Math.ceil(k.sizeOf(runqueue) / 64) * 64;
   for (const c of k.machine.cpus) {
     const pda = k.view(x8664_pda, pdaBase + c.id * pdaSize);

@@ -58,7 +58,13 @@ function* accesses(window: MmioWindow, count: number): Generator<void, void, voi
 /** ns per register access: bus, device, its share of events. */
 function registerNs(count: number): number {
   const machine = benchMachine(1);
-  const chip = new BenchChip(machine, "bench", { vendorId: 1, deviceId: 1, classCode: 0, revision: 0, bars: [{ kind: "memory", size: 4096 }] });
+  const chip = new BenchChip(machine, "bench", {
+    vendorId: 1,
+    deviceId: 1,
+    classCode: 0,
+    revision: 0,
+    bars: [{ kind: "memory", size: 4096 }],
+  });
   const window = new MmioWindow(chip, 0, 4096, machine.events);
   machine.start(machine.cpus[0]!, accesses(window, count), 0);
   return nsPer(count, () => machine.run(Infinity));

@@ -1,7 +1,11 @@
 // The machine with its kernel: what init does from power-on to the moment at which the crash is armed.
-import { cpu, type Running } from "../../emulator/cpu/cpu.ts";
+import { cpu } from "../../emulator/cpu/cpu.ts";
 import { pciFunctionOf } from "../../emulator/bus/mmio.ts";
 import { diskdumpOf } from "../../diskdump/module/disk-dump.ts";
+import type { DumpTarget } from "../../diskdump/module/disk-dump.ts";
+import { RootFiles, installFiles, type DiskdumpSystem } from "../../diskdump/service/system.ts";
+import { optionsFor, start } from "../../diskdump/service/service.ts";
+import { lookup_bdev } from "../../kernel-sim/block/gendisk.ts";
 import type { DumpStage } from "../../diskdump/module/outcome.ts";
 import { PartitionStore } from "../../diskdump/userspace/partition-store.ts";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
@@ -40,6 +44,8 @@ export interface Lab {
   onDumpStage: (stage: DumpStage) => void;
   /** Done at the moment the crash is armed. */
   readonly onCrashArmed: (() => void)[];
+  /** /proc/diskdump when the load started. */
+  procDiskdump: string;
   /** When the load started; undefined before. */
   loadStartNs: number | undefined;
 }
@@ -82,6 +88,7 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
     ...{ hardware, kernel, scenario, dumpPartitions: dumpPartitionsOf(hardware, scenario) },
     onDumpStage: () => {},
     onCrashArmed: [],
+    procDiskdump: "",
     loadStartNs: undefined,
   };
   setAccessHook((devfn, count, hit) => {
@@ -96,13 +103,43 @@ const init = kfunc("init_lab", function* (lab: Lab) {
   init_scsi();
   yield* start_dump(lab);
   lab.loadStartNs = cpu.clock;
+  lab.procDiskdump = K.files.read("/proc/diskdump") ?? "";
   for (const act of lab.onCrashArmed) act();
   yield* arm_crash(lab.scenario.crash, lab.hardware.adapters);
 });
 
+/** `service diskdump start`, with /etc as the scenario has it. */
 const start_dump = kfunc("start_diskdump_service", function* (lab: Lab): Generator<void, void, void> {
+  const { dump } = lab.scenario;
+  const root = new RootFiles();
+  installFiles(root, dump.devices, [
+    `options diskdump block_order=${dump.blockOrder} sample_rate=${dump.sampleRate}`,
+    `options diskdump fallback_on_err=${Number(dump.fallbackOnErr)} allow_risky_dumps=${Number(dump.allowRiskyDumps)}`,
+  ]);
+  const system: DiskdumpSystem = {
+    ...{ kernel: K, root, crashDirectory: "/var/crash" },
+    partitions: lab.dumpPartitions.map((place) => ({
+      path: place.device,
+      target: dumpTargetOf(place),
+      store: place.store(),
+    })),
+  };
+  const options = { formula: dump.signature, procStyle: "paper", freeze: dump.freeze } as const;
+  const failed = yield* start(system, optionsFor(system, options));
+  for (const { device, errno } of failed) {
+    throw new UsageError(`dump.devices: ${device} cannot be registered as a dump device (error ${errno})`);
+  }
   const dd = diskdumpOf(K);
   if (dd) dd.outcome.onStage = (stage) => lab.onDumpStage(stage);
-  void lab;
 });
-export type { Running };
+
+function dumpTargetOf(place: DumpPartitionPlace): DumpTarget {
+  const name = place.device.replace("/dev/", "");
+  const bdev = lookup_bdev(name);
+  if (!bdev) throw new UsageError(`dump.devices: the kernel has found no ${place.device}`);
+  return {
+    name,
+    device: (bdev.disk.privateData as { device: unknown }).device,
+    ...{ start_sect: place.startSector, nr_sects: place.sectors, bdev: bdev.addr },
+  };
+}

@@ -37,6 +37,7 @@ export function fakeLab(over: (seed: number) => Partial<TrialRecord> = () => ({}
     return {
       record: fakeRecord(scenario, seed, over(seed)),
       console: [line],
+      procDiskdump: "",
       writeDisk: write,
       writeVmcore: write,
       writeVmlinux: write,

@@ -42,22 +42,26 @@ export function runTrial(scenario: Scenario, seed: number, options: TrialOptions
   disarmAllProbes();
   const hardware = buildHardware(scenario, seed);
   const { machine } = hardware;
+  const phase = options.onPhase ?? (() => {});
+  phase("built");
   if (options.trace) machine.recorder.start();
   machine.turnLimit = scenario.limits.hostEvents;
   const lab = bootLab(hardware, scenario);
   if (options.onConsole) lab.kernel.console.onLine = options.onConsole;
-  const witness = observe(lab);
+  lab.onCrashArmed.push(() => phase("load"));
+  const witness = observe(lab, phase);
   applyDamage(lab, scenario);
   machine.run(scenario.limits.virtualTimeNs);
   damageAfterDump(lab, scenario);
   const judgement = judge(lab, scenario, witness);
+  phase("judged");
   const record = recordOf(lab, scenario, seed, judgement, performance.now() - startedAt, options);
   const console: readonly ConsoleLine[] = lab.kernel.console.lines;
-  return { record, console, ...artifactsOf(lab, scenario) };
+  return { record, console, procDiskdump: lab.procDiskdump, ...artifactsOf(lab, scenario) };
 }
 
 /** Watches for the two things that the state at the end no longer shows: RAM at the freeze, and who waits for ever. */
-function observe(lab: Lab): Witness {
+function observe(lab: Lab, phase: (name: string) => void): Witness {
   const witness: Witness = { snapshot: undefined, deadlock: undefined };
   const { kernel, hardware } = lab;
   const { machine } = hardware;
@@ -68,6 +72,7 @@ function observe(lab: Lab): Witness {
     machine.stopReason = "the dumping CPU spins for ever";
   };
   lab.onDumpStage = (stage) => {
+    phase(`dump ${stage}`);
     if (stage !== "header" || witness.snapshot) return;
     witness.snapshot = new RamSnapshot(machine.memory);
     for (const [device, disk] of hardware.disks) {

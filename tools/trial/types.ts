@@ -76,6 +76,8 @@ export interface TrialOptions {
   readonly digest?: boolean;
   /** Called with each console line as it is printed. */
   readonly onConsole?: (line: ConsoleLine) => void;
+  /** Called as the trial enters a phase: "built", "load", "crash", "dump <stage>", "judged". For measuring. */
+  readonly onPhase?: (phase: string) => void;
   /** Keeps the trace for `writeTrace`; the trace hash is there without it. */
   readonly trace?: boolean;
 }
@@ -87,6 +89,8 @@ export interface TrialOptions {
 export interface TrialResult {
   readonly record: TrialRecord;
   readonly console: readonly ConsoleLine[];
+  /** /proc/diskdump when the load started. */
+  readonly procDiskdump: string;
   /** Raw image of the disk that holds the dump partition, sparse. */
   readonly writeDisk: (path: string) => void;
   /** What savecore makes of the dump partition. Throws a UsageError when there is no dump on it. */

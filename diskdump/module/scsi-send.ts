@@ -1,0 +1,91 @@
+// One command to the adapter and back by polling (send_command of scsi_dump.c, with the time limits of its RHEL3 version).
+import type { Running } from "../../emulator/cpu/cpu.ts";
+import { K } from "../../kernel-sim/core/kernel.ts";
+import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { printk } from "../../kernel-sim/core/printk.ts";
+import { spin_lock, spin_unlock } from "../../kernel-sim/core/spinlock.ts";
+import { del_timer, delayNs } from "../../kernel-sim/core/timer.ts";
+import { scsi_device_online } from "../../kernel-sim/scsi/disposition.ts";
+import type { scsi_cmnd } from "../../kernel-sim/scsi/host.ts";
+import type { DumpCommand } from "./scsi-command.ts";
+import { EIO } from "./errno.ts";
+import { cmd_result } from "./scsi-result.ts";
+
+const kfunc = moduleFunctions("scsi_dump");
+
+/** Between two polls. */
+export const POLL_INTERVAL_NS = 100_000;
+/** How long a driver may go on refusing a command. */
+export const QUEUECOMMAND_TIMEOUT_NS = 5e9;
+/** How long one I/O may take. */
+export const IO_TIMEOUT_NS = 30e9;
+/** How long a command may take with all its retries. */
+export const COMMAND_TIMEOUT_NS = 60e9;
+
+/** The command's end, called by the driver. */
+export const rw_intr = kfunc("rw_intr", function* (scmd: scsi_cmnd): Generator<void, void, void> {
+  if (scmd.eh_timeout.base !== undefined) yield* del_timer(scmd.eh_timeout);
+  scmd.s.done = 0;
+  scmd.done = undefined;
+});
+
+/** What a timer does that a driver armed for a command of ours: nothing. */
+export const eh_timeout = kfunc("eh_timeout", function* (_addr: number): Generator<void, void, void> {});
+
+/** 100 us pass; timers, tasklets and work that are due run. */
+function update(): Running {
+  return K.dumpMode!.update();
+}
+
+/**
+ * Sends the command and polls until it has ended.
+ * Returns: 0 done, -EIO failed or out of time. Locks: host_lock inside, by a plain spin_lock. Context: dump, interrupts off.
+ */
+export const send_command = kfunc("send_command", function* (command: DumpCommand) {
+  const scmd = command.cmd;
+  const { device } = scmd;
+  const { host } = device;
+  const { host_lock, hostt } = host;
+  const poll = hostt.dump_poll!;
+  for (let total = 0; total < COMMAND_TIMEOUT_NS;) {
+    if (!scsi_device_online(device)) {
+      yield* printk("scsi_dump: Scsi disk is not online\n", 3);
+      return -EIO;
+    }
+    if (device.s.changed !== 0) {
+      yield* printk("scsi_dump: SCSI disk has been changed. Prohibiting further I/O\n", 3);
+      return -EIO;
+    }
+    for (let waited = 0; ; waited += POLL_INTERVAL_NS, total += POLL_INTERVAL_NS) {
+      yield* spin_lock(host_lock);
+      const ret = yield* hostt.queuecommand(scmd, rw_intr);
+      spin_unlock(host_lock);
+      if (ret === 0) break;
+      if (waited >= QUEUECOMMAND_TIMEOUT_NS || total >= COMMAND_TIMEOUT_NS) {
+        yield* printk("scsi_dump: the driver does not take the command\n", 3);
+        return -EIO;
+      }
+      yield* poll(device);
+      yield* delayNs(POLL_INTERVAL_NS);
+      yield* update();
+    }
+    for (let waited = 0; scmd.done !== undefined; waited += POLL_INTERVAL_NS, total += POLL_INTERVAL_NS) {
+      if (waited >= IO_TIMEOUT_NS || total >= COMMAND_TIMEOUT_NS) {
+        yield* printk("scsi_dump: the command timed out\n", 3);
+        return -EIO;
+      }
+      yield* poll(device);
+      yield* delayNs(POLL_INTERVAL_NS);
+      yield* update();
+    }
+    // The whole result is 0 for nearly every command: nothing to decide.
+    const ret = scmd.s.result === 0 ? 0 : yield* cmd_result(scmd);
+    if (ret <= 0) return ret;
+    yield* delayNs(POLL_INTERVAL_NS);
+    yield* update();
+    total += POLL_INTERVAL_NS;
+    command.again();
+  }
+  yield* printk("scsi_dump: the command was retried for too long\n", 3);
+  return -EIO;
+});

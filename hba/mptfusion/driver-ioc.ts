@@ -1,0 +1,159 @@
+// An adapter as mptbase keeps it, and its message frames (drivers/message/fusion/mptbase.c of 2.6.9).
+import { cpu, step, type Running } from "../../emulator/cpu/cpu.ts";
+import type { MmioWindow, PciFunction } from "../../emulator/bus/mmio.ts";
+import { M, STORE_NS, poke32 } from "../../kernel-sim/abi/ram.ts";
+import type { ViewOf } from "../../kernel-sim/abi/view.ts";
+import { K } from "../../kernel-sim/core/kernel.ts";
+import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_next } from "../../kernel-sim/core/list.ts";
+import { Spinlock, spin_lock_irqsave, spin_unlock_irqrestore } from "../../kernel-sim/core/spinlock.ts";
+import { mdelay, msleep } from "../../kernel-sim/core/timer.ts";
+import type { MPT_SCSI_HOST } from "./driver-scsi-host.ts";
+import { struct_MPT_ADAPTER } from "./driver-structs.ts";
+import { MPI } from "./registers.ts";
+
+const kfunc = moduleFunctions("mptbase");
+
+export const CAN_SLEEP = 1;
+export const NO_SLEEP = 0;
+
+/** Callback indices: what a protocol driver gets from mpt_register, and the third byte of a MsgContext. */
+export const MPT_BASE_CTX = 14;
+export const MPT_SCSI_DONE_CTX = 13;
+export const MPT_SCSI_TASK_CTX = 12;
+export const MPT_SCSI_SCAN_DV_CTX = 11;
+export const MPT_MAX_PROTOCOL_DRIVERS = 16;
+
+export const MPT_IOC_SETUP_RESET = 2;
+export const MPT_IOC_PRE_RESET = 0;
+export const MPT_IOC_POST_RESET = 1;
+
+/** Request frame: what the hardware takes, capped by the driver. */
+export const MPT_REQ_FRAME_BYTES = 128;
+export const MPT_REPLY_FRAME_BYTES = 80;
+export const MPT_DEFAULT_REQ_DEPTH = 256;
+export const MPT_MAX_REPLY_DEPTH = 128;
+export const MPT_SENSE_BUFFER_ALLOC = 64;
+/** Chain buffers per adapter: enough for every request to need one. */
+export const MPT_CHAINS_PER_REQUEST = 2;
+
+/**
+ * A protocol driver's end of a request. `mr` is the reply frame's address, 0 for a turbo reply.
+ * Returns: 1 when the request frame may be freed. Locks: none. Context: hardirq or the dump's poll.
+ */
+export type MptCallback = (ioc: MPT_ADAPTER, mf: number, mr: number) => Running<number>;
+export type MptResetHandler = (ioc: MPT_ADAPTER, phase: number) => Running;
+
+export class MPT_ADAPTER {
+  readonly s: ViewOf<typeof struct_MPT_ADAPTER>;
+  readonly addr: number;
+  readonly name: string;
+  readonly chip: MmioWindow;
+  readonly pcidev: PciFunction;
+  readonly FreeQlock: Spinlock;
+  readonly diagLock: Spinlock;
+  readonly callbacks: (MptCallback | undefined)[] = new Array<undefined>(MPT_MAX_PROTOCOL_DRIVERS).fill(undefined);
+  readonly resetHandlers: (MptResetHandler | undefined)[] = new Array<undefined>(MPT_MAX_PROTOCOL_DRIVERS).fill(undefined);
+  hd: MPT_SCSI_HOST | undefined;
+  // Copies of what the I/O path needs of the RAM struct; they change only at bring-up.
+  readonly FreeQ: number;
+  readonly FreeChainQ: number;
+  req_frames = 0;
+  req_sz = MPT_REQ_FRAME_BYTES;
+  req_depth = 0;
+  reply_frames = 0;
+  reply_sz = MPT_REPLY_FRAME_BYTES;
+  sense_buf_pool = 0;
+  chainBuffers = 0;
+  /** log2 of req_sz. */
+  req_shift = 7;
+  /** First chain buffer of each request, 0 when none: ReqToChain in RAM. */
+  ReqToChain = 0;
+  /** Addresses are 64 bits wide in scatter-gather elements (dma_addr_t). */
+  readonly wideAddresses: boolean;
+
+  constructor(id: number, pcidev: PciFunction, chip: MmioWindow, addr: number) {
+    const s = K.view(struct_MPT_ADAPTER, addr);
+    const at = (field: keyof typeof struct_MPT_ADAPTER.fields): number => addr + K.offsetOf(struct_MPT_ADAPTER, field);
+    this.s = s;
+    this.addr = addr;
+    this.name = `ioc${id}`;
+    this.chip = chip;
+    this.pcidev = pcidev;
+    s.id = id;
+    for (let i = 0; i < this.name.length; i++) M.u8[s.name + i] = this.name.charCodeAt(i);
+    this.FreeQlock = new Spinlock(at("FreeQlock"), `${this.name}.FreeQlock`);
+    this.diagLock = new Spinlock(at("diagLock"), `${this.name}.diagLock`);
+    this.FreeQ = at("FreeQ");
+    this.FreeChainQ = at("FreeChainQ");
+    INIT_LIST_HEAD(this.FreeQ);
+    INIT_LIST_HEAD(this.FreeChainQ);
+    INIT_LIST_HEAD(at("list"));
+    this.wideAddresses = K.map.model.wordBytes === 8;
+  }
+}
+
+/** MPT_MDELAY: in crash dump mode the delay that the dumper provides (white paper 4.3, rule 4), else mdelay. */
+export function MPT_MDELAY(ms: number): Running {
+  return K.dumpMode ? K.dumpMode.mdelay(ms) : mdelay(ms);
+}
+
+/** Waits `ms` milliseconds as the caller may. */
+export const mpt_delay = (ms: number, sleepFlag: number): Running => (sleepFlag === CAN_SLEEP ? msleep(ms) : MPT_MDELAY(ms));
+
+/**
+ * Takes a free request frame and puts the callback's number into its context.
+ * Returns: its address, or 0 when there is none or the adapter is not up. Locks: FreeQlock inside. Context: any.
+ */
+export const mpt_get_msg_frame = kfunc("mpt_get_msg_frame", function* (handle: number, ioc: MPT_ADAPTER) {
+  if (ioc.s.active === 0) return 0;
+  const flags = yield* spin_lock_irqsave(ioc.FreeQlock);
+  const { FreeQ } = ioc;
+  let mf = 0;
+  if (!list_empty(FreeQ)) {
+    mf = list_next(FreeQ);
+    list_del(mf);
+    // MsgContext: frame number, callback.
+    step(STORE_NS);
+    M.u32[(mf + 8) >>> 2] = ((mf - ioc.req_frames) >>> ioc.req_shift) | (handle << 16);
+  }
+  yield* spin_unlock_irqrestore(ioc.FreeQlock, flags);
+  return mf;
+});
+
+/** Posts a request frame to the adapter. Context: any. */
+export function mpt_put_msg_frame(ioc: MPT_ADAPTER, mf: number): void {
+  ioc.chip.writel(mf, MPI.RequestFifo);
+}
+
+/** Puts a request frame back. Locks: FreeQlock inside. Context: any. */
+export const mpt_free_msg_frame = kfunc("mpt_free_msg_frame", function* (ioc: MPT_ADAPTER, mf: number) {
+  const flags = yield* spin_lock_irqsave(ioc.FreeQlock);
+  list_add_tail(mf, ioc.FreeQ);
+  yield* spin_unlock_irqrestore(ioc.FreeQlock, flags);
+});
+
+/** Bytes 8..11 of a frame: its number and callback. */
+export const frameContext = (mf: number): number => M.u32[(mf + 8) >>> 2]!;
+
+/** Clears a message frame but for its context. Pays for the stores at once: nobody sees the frame before it is posted. */
+export function clearFrame(mf: number, bytes: number): void {
+  step((bytes >>> 3) * STORE_NS);
+  const { u32 } = M;
+  const from = mf >>> 2;
+  const to = from + (bytes >>> 2);
+  for (let i = from; i < to; i++) if (i !== from + 2) u32[i] = 0;
+}
+
+export const put8 = (at: number, value: number): void => {
+  M.u8[at] = value;
+};
+/** MPI words are little endian on every platform. */
+export const put16le = (at: number, value: number): void => M.view.setUint16(at, value, true);
+export const put32le = (at: number, value: number): void => {
+  M.u32[at >>> 2] = value;
+};
+export const get16le = (at: number): number => M.u16[at >>> 1]!;
+export const get32le = (at: number): number => M.u32[at >>> 2]!;
+void poke32;
+void cpu;

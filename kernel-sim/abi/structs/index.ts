@@ -1,0 +1,30 @@
+// Every named C type of the kernel proper: what DWARF, the docs and the layout tests are made from.
+//
+// A new file of structs is added here; a test compares this list with the folder.
+import type { CType, EnumType, StructType, Typedef } from "../types.ts";
+import * as base from "./base.ts";
+import * as block from "./block.ts";
+import * as mm from "./mm.ts";
+import * as sched from "./sched.ts";
+import * as scsi from "./scsi.ts";
+
+export const STRUCT_FILES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  base,
+  block,
+  mm,
+  sched,
+  scsi,
+};
+
+export type NamedType = StructType | EnumType | Typedef;
+
+const isNamed = (value: unknown): value is NamedType => {
+  if (typeof value !== "object" || value === null || !("kind" in value) || !("name" in value)) return false;
+  const { kind, name } = value as CType & { name: string };
+  return (kind === "struct" || kind === "enum" || kind === "typedef") && name !== "";
+};
+
+/** The structs, unions, enums and typedefs that the files export, each once, in the order of the files. */
+export function namedTypes(): readonly NamedType[] {
+  return [...new Set(Object.values(STRUCT_FILES).flatMap((file) => Object.values(file).filter(isNamed)))];
+}

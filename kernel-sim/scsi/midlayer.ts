@@ -1,0 +1,39 @@
+// What the SCSI mid-layer has per kernel: hosts, devices, the per-CPU done queues, and the objects behind RAM addresses.
+import { list_head } from "../abi/structs/base.ts";
+import { K } from "../core/kernel.ts";
+import { INIT_LIST_HEAD } from "../core/list.ts";
+import type { Scsi_Host, scsi_cmnd, scsi_device } from "./host.ts";
+
+export class ScsiMidlayer {
+  readonly hosts: Scsi_Host[] = [];
+  /** In the order of their discovery. */
+  readonly devices: scsi_device[] = [];
+  /** Commands by the address of their eh_entry: what RAM lists lead to. */
+  readonly byEntry = new Map<number, scsi_cmnd>();
+  /** Commands by address: what timers carry. */
+  readonly byAddress = new Map<number, scsi_cmnd>();
+  /** Devices by the address of their starved_entry. */
+  readonly byStarvedEntry = new Map<number, scsi_device>();
+  /** scsi_done_q of each CPU, and the local list that its softirq works on (list heads). */
+  readonly doneQueues: readonly number[];
+  readonly localQueues: readonly number[];
+  serialNumber = 0;
+  pid = 0;
+
+  constructor() {
+    const size = K.sizeOf(list_head);
+    const heads = (): number[] =>
+      K.machine.cpus.map(() => {
+        const head = K.bootmem(size);
+        INIT_LIST_HEAD(head);
+        return head;
+      });
+    this.doneQueues = heads();
+    this.localQueues = heads();
+  }
+
+  know(cmd: scsi_cmnd): void {
+    this.byEntry.set(cmd.eh_entry, cmd);
+    this.byAddress.set(cmd.addr, cmd);
+  }
+}
