@@ -16,7 +16,13 @@ import { DumpLibrary } from "./dump-library.ts";
 import { OutcomeRecord, type DumpOutcome, type DumpReason } from "./outcome.ts";
 import type { DiskdumpOptions } from "./parameters.ts";
 import { maxPfn, ramPageRanges } from "./ram-map.ts";
-import { disk_dump_device, disk_dump_partition, disk_dump_type, diskdump_bss, diskdump_data } from "./structs.ts";
+import {
+  disk_dump_device,
+  type disk_dump_partition,
+  type disk_dump_type,
+  diskdump_bss,
+  diskdump_data,
+} from "./structs.ts";
 
 /** rw of rw_block. */
 export const READ = 0;
@@ -144,6 +150,8 @@ export class DiskDump {
   readonly checker = new DumpModeChecker();
   readonly library: DumpLibrary;
   readonly outcome = new OutcomeRecord();
+  /** What dump types add to touchedRanges(). */
+  readonly otherTouchedRanges: (() => { start: number; end: number; what: string }[])[] = [];
   /** Physical address of the scratch buffer: `1 << block_order` contiguous pages. */
   scratch = 0;
   /** A page of flat memory in which a block larger than a page frame is checked; 0 when not needed. */
@@ -223,6 +231,7 @@ export class DiskDump {
         what: "disk_dump_device",
       })),
       ...this.library.touchedRanges(),
+      ...this.otherTouchedRanges.flatMap((ranges) => ranges()),
     ];
   }
 }
@@ -254,7 +263,7 @@ const NOT_LOADED = new OutcomeRecord();
 /** What became of the dump, as far as it has come. Works on a machine that hangs, too. */
 export function dumpOutcome(kernel: Kernel): DumpOutcome {
   const record = loaded.get(kernel)?.outcome ?? NOT_LOADED;
-  const outcome = record.read();
+  const outcome = record.snapshot();
   // A panic inside the dump does not come back here: the next dumper was called, or nobody.
   if (record.result !== "running" || !kernel.secondCrash) return outcome;
   return {

@@ -116,7 +116,7 @@ export class DumpLibrary implements DumpMode {
     return (
       cpu.clock < this.nextTickAt &&
       this.tasklets.length === 0 &&
-      (this.workqueue === undefined || list_empty(this.workqueue.worklist)) &&
+      (this.workqueue === undefined || this.workqueue.byEntry.size === 0) &&
       this.checker.unprinted.length === 0
     );
   }

@@ -91,7 +91,10 @@ describe("allowed calls", () => {
     const { k } = dumpMachine({ cpus: 1 });
     run(k, function* () {
       // Due in the middle of the adapter's settle time.
-      yield* add_timer(init_timer(K.bootmem(K.sizeOf(timer_list)), "late", () => late()), jiffies() + 3000);
+      yield* add_timer(
+        init_timer(K.bootmem(K.sizeOf(timer_list)), "late", () => late()),
+        jiffies() + 3000,
+      );
       yield* panic("test");
     });
     expect(dumpOutcome(k).result).toBe("complete");

@@ -104,13 +104,16 @@ export class OutcomeRecord {
     this.onStage?.(stage);
   }
 
-  /** What it says now. */
-  read(): DumpOutcome {
-    const { result, reason, device, stage, rejected, blocksWritten, pagesWritten, errno } = this;
-    const { frozenCpus, unfrozenCpus, dumpingCpu, fallback, startedAtNs, endedAtNs } = this;
+  /** As it stands now. */
+  snapshot(): DumpOutcome {
+    const { result, reason, device, stage, blocksWritten, pagesWritten, errno } = this;
+    const { dumpingCpu, fallback, startedAtNs, endedAtNs } = this;
     return {
-      ...{ result, reason, device, stage, rejected, blocksWritten, pagesWritten, errno },
-      ...{ frozenCpus, unfrozenCpus, dumpingCpu, fallback, startedAtNs, endedAtNs },
+      ...{ result, reason, device, stage, blocksWritten, pagesWritten, errno },
+      rejected: [...this.rejected],
+      frozenCpus: [...this.frozenCpus],
+      unfrozenCpus: [...this.unfrozenCpus],
+      ...{ dumpingCpu, fallback, startedAtNs, endedAtNs },
     };
   }
 

@@ -48,6 +48,15 @@ export class DumpCommand {
   private readonly doneText: number;
   private readonly request: number;
   private readonly magicAt: number;
+  private readonly dataCmndAt: number;
+  /** The last transfer's struct: nearly every command of a dump differs from the one before in its block number only. */
+  private readonly last: {
+    sdev: scsi_device | undefined;
+    write: boolean;
+    buffer: number;
+    bytes: number;
+    readonly image: Uint8Array;
+  };
 
   /**
    * @param cmd the static command, in the module's memory
@@ -62,6 +71,8 @@ export class DumpCommand {
     this.done = done;
     this.doneText = textAddressOf(done.id);
     this.request = request;
+    this.dataCmndAt = this.at["data_cmnd"]!;
+    this.last = { sdev: undefined, write: false, buffer: 0, bytes: 0, image: new Uint8Array(this.size) };
     this.magicAt = cmd.eh_timeout.addr + K.offsetOf(timer_list, "magic");
   }
 
@@ -153,17 +164,30 @@ export class DumpCommand {
 
   /** READ(10) or WRITE(10) of `sectors` device sectors from `lba`. */
   transfer(sdev: scsi_device, write: boolean, lba: number, sectors: number, buffer: number, bytes: number): void {
-    this.clear();
+    const { cmd, last } = this;
     const { u8 } = M;
-    const { cmnd } = this.cmd;
-    u8[cmnd] = write ? WRITE_10 : READ_10;
-    u8[cmnd + 2] = lba >>> 24;
-    u8[cmnd + 3] = lba >>> 16;
-    u8[cmnd + 4] = lba >>> 8;
-    u8[cmnd + 5] = lba;
-    u8[cmnd + 7] = sectors >>> 8;
-    u8[cmnd + 8] = sectors;
-    this.init(sdev, buffer, bytes, write ? DMA_TO_DEVICE : DMA_FROM_DEVICE, true);
+    const { cmnd } = cmd;
+    if (last.sdev === sdev && last.write === write && last.buffer === buffer && last.bytes === bytes) {
+      // The same but for the place: what clearing and filling it in would come to, at the same price.
+      step(INIT_COMMAND_NS);
+      u8.set(last.image, cmd.addr);
+      cmd.device = sdev;
+      cmd.done = this.done;
+      cmd.eh_timeout.data = cmd.addr;
+    } else {
+      this.clear();
+      u8[cmnd] = write ? WRITE_10 : READ_10;
+      u8[cmnd + 7] = sectors >>> 8;
+      u8[cmnd + 8] = sectors;
+      this.init(sdev, buffer, bytes, write ? DMA_TO_DEVICE : DMA_FROM_DEVICE, true);
+      Object.assign(last, { sdev, write, buffer, bytes });
+      last.image.set(u8.subarray(cmd.addr, cmd.addr + this.size));
+    }
+    const { dataCmndAt } = this;
+    u8[dataCmndAt + 2] = u8[cmnd + 2] = lba >>> 24;
+    u8[dataCmndAt + 3] = u8[cmnd + 3] = lba >>> 16;
+    u8[dataCmndAt + 4] = u8[cmnd + 4] = lba >>> 8;
+    u8[dataCmndAt + 5] = u8[cmnd + 5] = lba;
   }
 
   /** RAM of the command. */

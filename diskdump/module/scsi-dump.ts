@@ -22,6 +22,7 @@ import {
   type DumpPartition,
   type disk_dump_device_ops,
 } from "./disk-dump.ts";
+import { diskdump_mdelay, diskdump_update } from "./dump-library.ts";
 import { EFBIG, EINVAL, EIO, ENXIO, EROFS } from "./errno.ts";
 import { register_disk_dump_type, unregister_disk_dump_type } from "./registration.ts";
 import { DumpCommand, SCSI_2, SMALL_BUFFER_BYTES } from "./scsi-command.ts";
@@ -170,11 +171,11 @@ const scsi_dump_reset = kfunc("scsi_dump_reset", function* (sd: ScsiDump, device
     return -EIO;
   }
   for (let i = 0; i < SETTLE_MS; i++) {
-    yield* K.dumpMode!.update();
-    yield* K.dumpMode!.mdelay(1);
+    if (!sd.dd.library.nothingDue()) yield* diskdump_update(sd.dd.library);
+    yield* diskdump_mdelay(1);
   }
   command.requestSense(sdev, sd.buffer);
-  if ((yield* send_command(command)) < 0) {
+  if ((yield* send_command(sd.dd.library, command)) < 0) {
     yield* printk("scsi_dump: sense failed\n", 3);
     device.failure = "request sense failed";
     return -EIO;
@@ -189,7 +190,7 @@ const enable_write_cache = kfunc("enable_write_cache", function* (sd: ScsiDump, 
   const command = sd.commandFor(sdev);
   u8.fill(0, buffer, buffer + SMALL_BUFFER_BYTES);
   command.modeSense(sdev, buffer);
-  if ((yield* send_command(command)) < 0) {
+  if ((yield* send_command(sd.dd.library, command)) < 0) {
     yield* printk("scsi_dump: MODE SENSE failed\n", 4);
     return;
   }
@@ -200,10 +201,10 @@ const enable_write_cache = kfunc("enable_write_cache", function* (sd: ScsiDump, 
   u8[buffer + PAGE_CODE_AT]! &= 0x7f;
   u8[buffer + WCE_AT]! |= WCE;
   command.modeSelect(sdev, buffer, length);
-  if ((yield* send_command(command)) < 0) {
+  if ((yield* send_command(sd.dd.library, command)) < 0) {
     yield* printk("scsi_dump: MODE SELECT failed, but dump \n", 4);
     command.requestSense(sdev, buffer);
-    if ((yield* send_command(command)) < 0) yield* printk("scsi_dump: sense failed\n", 4);
+    if ((yield* send_command(sd.dd.library, command)) < 0) yield* printk("scsi_dump: sense failed\n", 4);
   }
 });
 
@@ -247,7 +248,7 @@ const scsi_dump_rw_block = kfunc(
     const lba = (first + partition.start_sect) / scale;
     const command = sd.command!;
     command.transfer(sdev, rw !== READ, lba, sectors / scale, buffer, sectors * 512);
-    return yield* send_command(command);
+    return yield* send_command(sd.dd.library, command);
   },
 );
 
@@ -256,7 +257,8 @@ const scsi_dump_shutdown = kfunc("scsi_dump_shutdown", function* (sd: ScsiDump, 
   const { hostt } = sdev.host;
   if (sdev.s.scsi_level >= SCSI_2 && sd.command) {
     sd.command.synchronizeCache(sdev);
-    if ((yield* send_command(sd.command)) < 0) yield* printk("scsi_dump: SYNCHRONIZE_CACHE failed.\n", 4);
+    if ((yield* send_command(sd.dd.library, sd.command)) < 0)
+      yield* printk("scsi_dump: SYNCHRONIZE_CACHE failed.\n", 4);
   }
   return hostt.dump_shutdown ? yield* hostt.dump_shutdown(sdev) : 0;
 });
@@ -289,6 +291,7 @@ export const init_scsi_dump = kfunc("init_scsi_dump", function* (dd: DiskDump) {
   const module = K.modules.load("scsi_dump", K.sizeOf(scsi_dump_data));
   const sd = new ScsiDump(dd, module);
   loaded.set(dd, sd);
+  dd.otherTouchedRanges.push(() => sd.touchedRanges());
   yield* register_disk_dump_type(dd, {
     name: "scsi",
     probe: scsi_dump_probe,

@@ -1,6 +1,4 @@
 // One command to the adapter and back by polling (send_command of scsi_dump.c, with the time limits of its RHEL3 version).
-import type { Running } from "../../emulator/cpu/cpu.ts";
-import { K } from "../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import { spin_lock, spin_unlock } from "../../kernel-sim/core/spinlock.ts";
@@ -8,6 +6,7 @@ import { del_timer, delayNs } from "../../kernel-sim/core/timer.ts";
 import { scsi_device_online } from "../../kernel-sim/scsi/disposition.ts";
 import type { scsi_cmnd } from "../../kernel-sim/scsi/host.ts";
 import type { DumpCommand } from "./scsi-command.ts";
+import { diskdump_update, type DumpLibrary } from "./dump-library.ts";
 import { EIO } from "./errno.ts";
 import { cmd_result } from "./scsi-result.ts";
 
@@ -32,16 +31,11 @@ export const rw_intr = kfunc("rw_intr", function* (scmd: scsi_cmnd): Generator<v
 /** What a timer does that a driver armed for a command of ours: nothing. */
 export const eh_timeout = kfunc("eh_timeout", function* (_addr: number): Generator<void, void, void> {});
 
-/** 100 us pass; timers, tasklets and work that are due run. */
-function update(): Running {
-  return K.dumpMode!.update();
-}
-
 /**
  * Sends the command and polls until it has ended.
  * Returns: 0 done, -EIO failed or out of time. Locks: host_lock inside, by a plain spin_lock. Context: dump, interrupts off.
  */
-export const send_command = kfunc("send_command", function* (command: DumpCommand) {
+export const send_command = kfunc("send_command", function* (library: DumpLibrary, command: DumpCommand) {
   const scmd = command.cmd;
   const { device } = scmd;
   const { host } = device;
@@ -67,7 +61,7 @@ export const send_command = kfunc("send_command", function* (command: DumpComman
       }
       yield* poll(device);
       yield* delayNs(POLL_INTERVAL_NS);
-      yield* update();
+      if (!library.nothingDue()) yield* diskdump_update(library);
     }
     for (let waited = 0; scmd.done !== undefined; waited += POLL_INTERVAL_NS, total += POLL_INTERVAL_NS) {
       if (waited >= IO_TIMEOUT_NS || total >= COMMAND_TIMEOUT_NS) {
@@ -76,13 +70,13 @@ export const send_command = kfunc("send_command", function* (command: DumpComman
       }
       yield* poll(device);
       yield* delayNs(POLL_INTERVAL_NS);
-      yield* update();
+      if (!library.nothingDue()) yield* diskdump_update(library);
     }
     // The whole result is 0 for nearly every command: nothing to decide.
     const ret = scmd.s.result === 0 ? 0 : yield* cmd_result(scmd);
     if (ret <= 0) return ret;
     yield* delayNs(POLL_INTERVAL_NS);
-    yield* update();
+    if (!library.nothingDue()) yield* diskdump_update(library);
     total += POLL_INTERVAL_NS;
     command.again();
   }

@@ -1,4 +1,6 @@
 // For tests: a booted machine with the dump modules loaded and a fake adapter whose partition is formatted.
+import { X86_64_MAP } from "../../kernel-sim/abi/address-maps.ts";
+import type { AddressMap } from "../../kernel-sim/abi/ram.ts";
 import { runKernel } from "../../kernel-sim/core/boot.ts";
 import type { Kernel } from "../../kernel-sim/core/kernel.ts";
 import { panic } from "../../kernel-sim/core/panic.ts";
@@ -22,6 +24,8 @@ export interface DumpMachineOptions extends TestMachineOptions {
   readonly module?: Partial<DiskdumpOptions>;
   /** One per adapter; a registered partition each: sda1, sdb1... */
   readonly adapters?: readonly Partial<FakeAdapterOptions>[];
+  /** Default: x86_64's. */
+  readonly map?: AddressMap;
   /** Size of the partitions; default: enough for RAM, and a bit. */
   readonly partitionBytes?: number;
 }
@@ -36,7 +40,9 @@ export interface DumpMachine {
 /** Boots, loads diskdump and scsi_dump, formats and registers a partition on each adapter. */
 export function dumpMachine(options: DumpMachineOptions = {}): DumpMachine {
   const ramMiB = options.ramMiB ?? 64;
-  const k = bootTestMachine({ ...options, ramMiB });
+  const map = options.map ?? X86_64_MAP;
+  const { pageSize, littleEndian } = map.model;
+  const k = bootTestMachine({ ...options, ramMiB, boot: { ...options.boot, map } });
   const partitionBytes = options.partitionBytes ?? (ramMiB + 1) * MIB;
   const sectors = START_SECT + partitionBytes / 512;
   k.enter();
@@ -46,7 +52,7 @@ export function dumpMachine(options: DumpMachineOptions = {}): DumpMachine {
   const formula = options.module?.formula ?? "paper";
   const partitions = adapters.map(({ disk }, i) => {
     const firstPage = (START_SECT * 512) / 4096;
-    const area = { formula, firstPage, pages: partitionBytes / 4096, blockSize: 4096 };
+    const area = { formula, littleEndian, firstPage, pages: partitionBytes / 4096, blockSize: pageSize };
     disk.lay(new SignatureBacking(disk.pool, area), firstPage, area.pages);
     return new PartitionStore(disk, `sd${"abc"[i]}1`, START_SECT * 512, partitionBytes);
   });

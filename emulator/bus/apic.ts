@@ -18,22 +18,30 @@ export class LocalApic {
   private readonly requestedAt: number[] = [];
   /** Vectors in service (ISR), innermost last. */
   readonly inService: number[] = [];
-  /** Vectors at or below this priority class (vector >> 4) are held back. */
-  taskPriority = 0;
+  private heldBackClass = 0;
 
   constructor(cpu: Cpu, ioApic: () => IoApic) {
     this.cpu = cpu;
     this.ioApic = ioApic;
   }
 
+  /** Task priority register: vectors at or below this priority class (vector >> 4) are held back. */
+  get taskPriority(): number {
+    return this.heldBackClass;
+  }
+  set taskPriority(priorityClass: number) {
+    this.heldBackClass = priorityClass;
+    if (this.requested.length > 0) this.cpu.attention = true;
+  }
+
   /** A vector arrives at `at`. A vector that is requested already merges with it. */
   request(vector: number, at: number): void {
-    const { cpu } = this;
-    if (!this.requested.includes(vector)) {
+    const index = this.requested.indexOf(vector);
+    if (index < 0) {
       this.requested.push(vector);
       this.requestedAt.push(at);
-    }
-    cpu.attention = true;
+    } else if (at < this.requestedAt[index]!) this.requestedAt[index] = at;
+    this.cpu.attention = true;
   }
 
   private highestInService(): number {
@@ -44,7 +52,7 @@ export class LocalApic {
 
   /** Index of the deliverable request with the highest vector, or -1. */
   private deliverable(now: number): number {
-    const floor = Math.max(this.highestInService() >> 4, this.taskPriority);
+    const floor = Math.max(this.highestInService() >> 4, this.heldBackClass);
     let best = -1;
     for (let i = 0; i < this.requested.length; i++) {
       const vector = this.requested[i]!;
@@ -61,7 +69,7 @@ export class LocalApic {
 
   /** The time at which the earliest deliverable request arrives or arrived; Infinity when there is none. */
   earliest(): number {
-    const floor = Math.max(this.highestInService() >> 4, this.taskPriority);
+    const floor = Math.max(this.highestInService() >> 4, this.heldBackClass);
     let earliest = Infinity;
     for (let i = 0; i < this.requested.length; i++) {
       if (this.requested[i]! >> 4 > floor && this.requestedAt[i]! < earliest) earliest = this.requestedAt[i]!;
@@ -71,24 +79,32 @@ export class LocalApic {
 
   /** The CPU takes an interrupt: the request becomes in service. -1 when there is none now. */
   acknowledge(now: number): number {
+    const { requested, requestedAt } = this;
     const index = this.deliverable(now);
     if (index < 0) {
-      if (this.requested.length === 0) this.cpu.attention = false;
-      else if (this.earliest() === Infinity) this.cpu.attention = false;
+      // What is held back by priority calls for attention again at the EOI; what is still on its way keeps it.
+      if (requested.length === 0 || this.earliest() === Infinity) this.cpu.attention = false;
       return -1;
     }
-    const vector = this.requested[index]!;
-    this.requested.splice(index, 1);
-    this.requestedAt.splice(index, 1);
+    const vector = requested[index]!;
+    const last = requested.length - 1;
+    requested[index] = requested[last]!;
+    requestedAt[index] = requestedAt[last]!;
+    requested.pop();
+    requestedAt.pop();
+    if (last === 0) this.cpu.attention = false;
     this.inService.push(vector);
     return vector;
   }
 
   /** End of interrupt: the highest vector in service is done; a level-triggered line behind it may ask again. */
   endOfInterrupt(): void {
+    const { inService } = this;
     const highest = this.highestInService();
     if (highest < 0) return;
-    this.inService.splice(this.inService.lastIndexOf(highest), 1);
+    // By hand: splice would allocate.
+    for (let i = inService.lastIndexOf(highest) + 1; i < inService.length; i++) inService[i - 1] = inService[i]!;
+    inService.pop();
     if (this.requested.length > 0) this.cpu.attention = true;
     this.ioApic().endOfInterrupt(highest, this.cpu.clock);
   }
@@ -144,10 +160,12 @@ export class IoApic {
     if (asserted) this.tryDeliver(entry, this.events.now + LINE_LATENCY_NS);
   }
 
+  /** Opens or closes a line at the time `now`. */
   setMasked(irq: number, masked: boolean, now: number): void {
     const entry = this.entry(irq);
     entry.masked = masked;
-    if (!masked && entry.asserted) this.tryDeliver(entry, now);
+    // An edge that came while the line was masked is lost; a level is still there.
+    if (!masked && entry.level && entry.asserted) this.tryDeliver(entry, now);
   }
 
   private tryDeliver(entry: RedirectionEntry, at: number): void {
@@ -160,6 +178,7 @@ export class IoApic {
   /** Told of every request, so that a halted CPU wakes; set by the machine. */
   onRequest: (cpu: Cpu, at: number) => void = () => {};
 
+  /** A CPU's EOI for `vector` reaches the lines that wait for it; what is still asserted asks again. */
   endOfInterrupt(vector: number, now: number): void {
     for (const entry of this.entries) {
       if (entry.vector !== vector || !entry.remoteIrr) continue;

@@ -26,6 +26,8 @@ export interface Spinnable {
   ownerEpoch: number;
   /** Name of the function that took it, for messages. */
   holder: string;
+  /** `c` was stopped or lost its context while it waited for this, or had just been told that this is free. */
+  forget(c: Cpu): void;
 }
 
 /** An interrupt that cannot be masked: it lands between the effects of two accesses. */
@@ -61,17 +63,22 @@ export class Cpu {
   limit = 0;
   /** A preemption point gives way when the clock has passed this: another CPU is behind. */
   horizon = 0;
-  /** Something may be waiting for this CPU: looked at in preemption points. */
+  /** An interrupt may be deliverable: looked at in preemption points, where it counts only with interrupts enabled. */
   attention = false;
   interruptsEnabled = true;
   state: CpuState = STOPPED;
   /** The end of a DELAY. */
   until = 0;
   program: Program | undefined;
+  /** What it is parked on. */
   spinOn: Spinnable | undefined;
+  /** What it was told is free now, until it runs again and tries. */
+  triesNext: Spinnable | undefined;
   /** When the next NMI/INIT lands; Infinity when none is pending. */
   landAt = Infinity;
   landing: Landing | undefined;
+  /** Those that land after it: of another kind or from another sender, so they do not merge. */
+  readonly laterLandings: { readonly landing: Landing; readonly at: number }[] = [];
   /** Counts the contexts that were abandoned here. */
   epoch = 0;
   readonly abandoned: AbandonedContext[] = [];
@@ -143,12 +150,12 @@ export function finished(value?: unknown): Running<unknown> {
 /** A preemption point: takes pending interrupts if they are enabled, and gives way to CPUs that are behind. */
 export function preempt(): Running {
   const c = cpu;
-  if (c.clock <= c.horizon && !c.attention) return FINISHED_VOID as unknown as Running;
+  if (c.clock <= c.horizon && !(c.attention && c.interruptsEnabled)) return FINISHED_VOID as unknown as Running;
   return giveWay(c);
 }
 
 /** True when a preemption point would do something. */
-export const mustGiveWay = (): boolean => cpu.clock > cpu.horizon || cpu.attention;
+export const mustGiveWay = (): boolean => cpu.clock > cpu.horizon || (cpu.attention && cpu.interruptsEnabled);
 
 /** What a preemption point does that has something to do. */
 export const giveWay = (c: Cpu): Running => new GiveWay(c);
@@ -159,7 +166,6 @@ const DONE: IteratorResult<void, void> = { value: undefined, done: true };
 /** One yield, mostly; a hand-made iterator because a generator of its own would cost a third of the whole. */
 class GiveWay {
   private readonly cpu: Cpu;
-  private yielded = false;
   private interrupts: Generator<void, void, void> | undefined;
 
   constructor(c: Cpu) {
@@ -174,8 +180,7 @@ class GiveWay {
     const c = this.cpu;
     if (this.interrupts === undefined) {
       if (!(c.attention && c.interruptsEnabled)) {
-        if (this.yielded && c.clock <= c.horizon) return DONE;
-        this.yielded = true;
+        if (c.clock <= c.horizon) return DONE;
         c.state = RUN;
         return YIELD;
       }

@@ -7,7 +7,7 @@ import { RandomSource } from "../time/random.ts";
 import { TraceRecorder } from "../trace/trace.ts";
 import { Cpu, DELAY, HALT, LOST, RUN, SPIN, STOPPED, setCurrentCpu, type CpuOwner, type Landing } from "./cpu.ts";
 
-/** Two CPUs never drift further apart than one plain section may take. */
+/** Two CPUs never drift further apart than one plain section may take: the limit that strict machines enforce. */
 export const MAX_SKEW_NS = 2000;
 
 /** stopReason of a machine that used up its turns. */
@@ -47,8 +47,9 @@ export class Machine implements CpuOwner, DeviceHost {
   stopReason: string | undefined;
   /** Called when a CPU is found to spin for ever. */
   onDeadlock: (deadlock: Deadlock) => void = () => {};
-  /** The largest amount by which a CPU overran the others' clocks. */
+  /** The largest amount by which a CPU overran the others' clocks, and the function that gave way only then. */
   maxSkewNs = 0;
+  maxSkewIn = "";
   resumptions = 0;
   /** The loop stops with stopReason TURN_LIMIT when CPUs have been resumed this often: a livelock costs bounded time. */
   turnLimit = Infinity;
@@ -113,8 +114,9 @@ export class Machine implements CpuOwner, DeviceHost {
   /** The NMI or INIT lands. True when what ran on the CPU is abandoned. */
   private perform(c: Cpu): boolean {
     const landing = c.landing!;
-    c.landAt = Infinity;
-    c.landing = undefined;
+    const later = c.laterLandings.shift();
+    c.landing = later?.landing;
+    c.landAt = later?.at ?? Infinity;
     const before = {
       epoch: c.epoch,
       clock: c.clock,
@@ -128,9 +130,18 @@ export class Machine implements CpuOwner, DeviceHost {
     c.epoch++;
     c.program = program;
     c.state = RUN;
-    c.spinOn = undefined;
+    this.dropLocks(c);
     this.recheckSpinners();
     return true;
+  }
+
+  /** What `c` waited for, or was about to try, is left to others. */
+  private dropLocks(c: Cpu): void {
+    const { spinOn, triesNext } = c;
+    c.spinOn = undefined;
+    c.triesNext = undefined;
+    spinOn?.forget(c);
+    triesNext?.forget(c);
   }
 
   /** Names a kernel function for messages; set by the kernel. */
@@ -138,10 +149,16 @@ export class Machine implements CpuOwner, DeviceHost {
 
   // ---- landings, interrupts, locks -------------------------------------------------------------------------------
 
-  /** An NMI or INIT reaches `c` at time `at`. A second one while one is pending merges with it. */
+  /** An NMI or INIT reaches `c` at time `at`. One like it that is still pending merges with it; any other one waits. */
   land(c: Cpu, landing: Landing, at: number): void {
     if (c.state === STOPPED && c.program === undefined) return;
-    if (c.landing) return;
+    if (c.landing) {
+      const same = (pending: Landing): boolean => pending.kind === landing.kind && pending.reason === landing.reason;
+      if (!same(c.landing) && !c.laterLandings.some((later) => same(later.landing))) {
+        c.laterLandings.push({ landing, at });
+      }
+      return;
+    }
     c.landing = landing;
     c.landAt = at;
     if (c === this.running) c.limit = Math.min(c.limit, at);
@@ -161,7 +178,9 @@ export class Machine implements CpuOwner, DeviceHost {
 
   /** A lock was freed at `at`: its first waiter, parked, may try again. */
   unpark(c: Cpu, at: number): void {
+    if (c.state !== SPIN) return;
     c.state = RUN;
+    c.triesNext = c.spinOn;
     c.spinOn = undefined;
     if (c.clock < at) c.clock = at;
     this.shortenHorizon(c.clock);
@@ -189,8 +208,8 @@ export class Machine implements CpuOwner, DeviceHost {
       chain.push({ cpu: at.id, waitsFor: lock.name, heldBy: owner.id, holder: lock.holder });
       seen.add(at);
       if (lock.ownerEpoch !== owner.epoch) return { cpu: c, chain, end: "abandoned context" };
-      if (owner.state === STOPPED) return { cpu: c, chain, end: "frozen cpu" };
       if (owner === at) return { cpu: c, chain, end: "itself" };
+      if (isDead(owner)) return { cpu: c, chain, end: "frozen cpu" };
       if (seen.has(owner)) return { cpu: c, chain, end: "cycle" };
       at = owner;
     }
@@ -278,9 +297,13 @@ export class Machine implements CpuOwner, DeviceHost {
     this.hash = Math.imul(this.hash ^ c.id ^ at, 0x01000193) + ((at / 4294967296) | 0);
     // A landing that found the CPU parked or suspended: what it abandons is dropped here, never unwound; a CPU whose
     // landing came to nothing stays parked.
-    if (c.landAt <= c.clock && !this.perform(c) && this.actionTime(c) > at) {
-      this.leave();
-      return;
+    if (c.landAt <= c.clock) {
+      let abandoned = false;
+      while (!abandoned && c.landAt <= c.clock) abandoned = this.perform(c);
+      if (!abandoned && this.actionTime(c) > at) {
+        this.leave();
+        return;
+      }
     }
     c.state = RUN;
     c.limit = Math.min(this.events.nextAt, c.landAt);
@@ -291,7 +314,12 @@ export class Machine implements CpuOwner, DeviceHost {
     }
     this.leave();
     const skew = c.clock - c.horizon;
-    if (c.state === RUN && skew > this.maxSkewNs && c.horizon >= at) this.maxSkewNs = skew;
+    if (skew > this.maxSkewNs) {
+      this.maxSkewNs = skew;
+      this.maxSkewIn = this.nameFunction(c.functionId);
+    }
+    // It will not come back to what it holds.
+    if (c.state === HALT && !c.interruptsEnabled) this.recheckSpinners();
   }
 
   private leave(): void {
@@ -310,6 +338,13 @@ export class Machine implements CpuOwner, DeviceHost {
   stop(c: Cpu): void {
     c.state = STOPPED;
     c.program = undefined;
+    c.landing = undefined;
+    c.landAt = Infinity;
+    c.laterLandings.length = 0;
+    this.dropLocks(c);
     this.recheckSpinners();
   }
 }
+
+/** True for a CPU that will never run what it ran: stopped, or halted with interrupts off. */
+const isDead = (c: Cpu): boolean => c.state === STOPPED || (c.state === HALT && !c.interruptsEnabled);

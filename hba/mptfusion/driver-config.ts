@@ -91,7 +91,10 @@ const mpt_config = kfunc(
     put8(mf + Config.PageType, type);
     put32le(mf + Config.PageAddress, address);
     const flags =
-      MPI_SGE_FLAGS_LAST_ELEMENT | MPI_SGE_FLAGS_END_OF_BUFFER | MPI_SGE_FLAGS_SIMPLE_ELEMENT | MPI_SGE_FLAGS_END_OF_LIST;
+      MPI_SGE_FLAGS_LAST_ELEMENT |
+      MPI_SGE_FLAGS_END_OF_BUFFER |
+      MPI_SGE_FLAGS_SIMPLE_ELEMENT |
+      MPI_SGE_FLAGS_END_OF_LIST;
     const wide = ioc.wideAddresses ? MPI_SGE_FLAGS_64_BIT_ADDRESSING : 0;
     const bytes = reading ? channel.header.length * 4 : 0;
     put32le(mf + Config.PageBufferSGE, flags | wide | bytes);

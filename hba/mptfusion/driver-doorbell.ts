@@ -4,7 +4,14 @@ import { type Running } from "../../emulator/cpu/cpu.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
-import { CAN_SLEEP, MPT_IOC_PRE_RESET, MPT_MAX_PROTOCOL_DRIVERS, mpt_delay, put16le, type MPT_ADAPTER } from "./driver-ioc.ts";
+import {
+  CAN_SLEEP,
+  MPT_IOC_PRE_RESET,
+  MPT_MAX_PROTOCOL_DRIVERS,
+  mpt_delay,
+  put16le,
+  type MPT_ADAPTER,
+} from "./driver-ioc.ts";
 import {
   MPI,
   MPI_DOORBELL_ACTIVE,

@@ -53,7 +53,9 @@ export class MPT_ADAPTER {
   readonly FreeQlock: Spinlock;
   readonly diagLock: Spinlock;
   readonly callbacks: (MptCallback | undefined)[] = new Array<undefined>(MPT_MAX_PROTOCOL_DRIVERS).fill(undefined);
-  readonly resetHandlers: (MptResetHandler | undefined)[] = new Array<undefined>(MPT_MAX_PROTOCOL_DRIVERS).fill(undefined);
+  readonly resetHandlers: (MptResetHandler | undefined)[] = new Array<undefined>(MPT_MAX_PROTOCOL_DRIVERS).fill(
+    undefined,
+  );
   hd: MPT_SCSI_HOST | undefined;
   // Copies of what the I/O path needs of the RAM struct; they change only at bring-up.
   readonly FreeQ: number;
@@ -99,7 +101,8 @@ export function MPT_MDELAY(ms: number): Running {
 }
 
 /** Waits `ms` milliseconds as the caller may. */
-export const mpt_delay = (ms: number, sleepFlag: number): Running => (sleepFlag === CAN_SLEEP ? msleep(ms) : MPT_MDELAY(ms));
+export const mpt_delay = (ms: number, sleepFlag: number): Running =>
+  sleepFlag === CAN_SLEEP ? msleep(ms) : MPT_MDELAY(ms);
 
 /**
  * Takes a free request frame and puts the callback's number into its context.

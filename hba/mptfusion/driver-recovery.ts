@@ -141,7 +141,8 @@ const mptscsih_IssueTaskMgmt = kfunc(
     hd.s.tmPtr = mf;
     hd.s.TM_wait_done = 0;
     yield* mod_timer(hd.TMtimer, K.time.jiffies + seconds * K.hz);
-    const urgent = (ioc.s.facts.IOCCapabilities & MPI_IOCFACTS_CAPABILITY_HIGH_PRI_Q) !== 0 && ioc.s.facts.MsgVersion >= 0x0105;
+    const urgent =
+      (ioc.s.facts.IOCCapabilities & MPI_IOCFACTS_CAPABILITY_HIGH_PRI_Q) !== 0 && ioc.s.facts.MsgVersion >= 0x0105;
     if (urgent) ioc.chip.writel(mf, MPI.RequestHiPriFifo);
     else {
       const sent = yield* mpt_send_handshake_request(ioc, SCSITaskMgmt.bytes, mf, CAN_SLEEP);

@@ -28,7 +28,8 @@ export class MPT_SCSI_HOST {
 
   constructor(ioc: MPT_ADAPTER, host: Scsi_Host, addr: number, onTmTimeout: (hd: MPT_SCSI_HOST) => Running) {
     const s = K.view(struct_MPT_SCSI_HOST, addr);
-    const at = (field: keyof typeof struct_MPT_SCSI_HOST.fields): number => addr + K.offsetOf(struct_MPT_SCSI_HOST, field);
+    const at = (field: keyof typeof struct_MPT_SCSI_HOST.fields): number =>
+      addr + K.offsetOf(struct_MPT_SCSI_HOST, field);
     this.s = s;
     this.addr = addr;
     this.ioc = ioc;

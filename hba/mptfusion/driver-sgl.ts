@@ -99,7 +99,7 @@ export const mptscsih_AddSGE = kfunc(
     let pointer = 0;
     let used = 0;
     step(count * 3 * STORE_NS);
-    for (let i = 0; i < count; ) {
+    for (let i = 0; i < count;) {
       const left = count - i;
       const here = left <= room ? left : room - 1;
       for (let n = 0; n < here; n++, i++) {
@@ -145,15 +145,18 @@ function rememberChain(ioc: MPT_ADAPTER, index: number, owner: number, buffer: n
 export const hasChain = (ioc: MPT_ADAPTER, index: number): boolean => M.u32[(ioc.ReqToChain >>> 2) + index] !== 0;
 
 /** Frees the chain buffers of a request. Locks: FreeQlock inside. */
-export const mptscsih_freeChainBuffers = kfunc("mptscsih_freeChainBuffers", function* (ioc: MPT_ADAPTER, index: number) {
-  const flags = yield* spin_lock_irqsave(ioc.FreeQlock);
-  let next = M.view.getUint32(ioc.ReqToChain + index * 4, M.little);
-  poke32(ioc.ReqToChain + index * 4, 0);
-  while (next !== 0) {
-    const chain = next - 1;
-    next = M.view.getUint32(ioc.s.ChainToChain + chain * 4, M.little);
-    list_add_tail(ioc.chainBuffers + chain * ioc.req_sz, ioc.FreeChainQ);
-  }
-  yield* spin_unlock_irqrestore(ioc.FreeQlock, flags);
-});
+export const mptscsih_freeChainBuffers = kfunc(
+  "mptscsih_freeChainBuffers",
+  function* (ioc: MPT_ADAPTER, index: number) {
+    const flags = yield* spin_lock_irqsave(ioc.FreeQlock);
+    let next = M.view.getUint32(ioc.ReqToChain + index * 4, M.little);
+    poke32(ioc.ReqToChain + index * 4, 0);
+    while (next !== 0) {
+      const chain = next - 1;
+      next = M.view.getUint32(ioc.s.ChainToChain + chain * 4, M.little);
+      list_add_tail(ioc.chainBuffers + chain * ioc.req_sz, ioc.FreeChainQ);
+    }
+    yield* spin_unlock_irqrestore(ioc.FreeQlock, flags);
+  },
+);
 void peekPtr;

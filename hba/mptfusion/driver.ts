@@ -8,13 +8,7 @@ import type { Scsi_Host, scsi_device, scsi_host_template } from "../../kernel-si
 import { scsi_add_host, scsi_host_alloc, scsi_scan_host } from "../../kernel-sim/scsi/scan.ts";
 import { mptscsih_poll, mptscsih_sanity_check } from "./driver-dump.ts";
 import { mpt_base_reply } from "./driver-events.ts";
-import {
-  CAN_SLEEP,
-  MPT_ADAPTER,
-  MPT_BASE_CTX,
-  MPT_SCSI_DONE_CTX,
-  MPT_SCSI_TASK_CTX,
-} from "./driver-ioc.ts";
+import { CAN_SLEEP, MPT_ADAPTER, MPT_BASE_CTX, MPT_SCSI_DONE_CTX, MPT_SCSI_TASK_CTX } from "./driver-ioc.ts";
 import { mpt_do_ioc_recovery } from "./driver-bringup.ts";
 import {
   mptscsih_abort,

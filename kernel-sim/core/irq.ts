@@ -1,5 +1,5 @@
 // Hardware interrupts (arch/x86_64/kernel/irq.c of 2.6.9): descriptors in RAM, do_IRQ, per-line flow for level triggers.
-import { cpu, giveWay, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { cpu, giveWay, mustGiveWay, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, pokePtr, storePtr } from "../abi/ram.ts";
 import { NR_IRQS, irq_desc, irqaction, kernel_stat, pt_regs, softirq_action } from "../abi/structs/sched.ts";
 import { array } from "../abi/types.ts";
@@ -168,7 +168,7 @@ export const handle_IRQ_event = kfunc("handle_IRQ_event", function* (irq: number
   let handled = false;
   if (actions.length > 0 && (actions[0]!.flags & SA_INTERRUPT) === 0) {
     cpu.interruptsEnabled = true;
-    if (cpu.attention) yield* giveWay(cpu);
+    if (mustGiveWay()) yield* giveWay(cpu);
   }
   for (let i = 0; i < actions.length; i++) {
     const action = actions[i]!;

@@ -3,7 +3,7 @@
 // kfunc() wraps a generator body. The wrapper is generated per function, so every call site stays monomorphic, and it
 // runs the body at once: only a body that has to give way costs an iterator of its own. Its result must therefore be
 // consumed at once, by `yield*` (the linter checks).
-import { cpu, finished, giveWay, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { LOST, cpu, finished, giveWay, mustGiveWay, type Program, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, pokePtr } from "../abi/ram.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -41,7 +41,7 @@ const generatorNext = Object.getPrototypeOf(function* () {}).prototype.next as (
 /** Pushes a frame (return address, saved frame pointer). Returns the caller's function id, or -1: see to something first. */
 function enter(id: number): number {
   const c = cpu;
-  if (c.clock > c.horizon || c.attention || probes[id] !== 0) return -1;
+  if (c.clock > c.horizon || (c.attention && c.interruptsEnabled) || probes[id] !== 0) return -1;
   return push(id);
 }
 
@@ -117,7 +117,7 @@ function* enterLate(
   body: (...args: unknown[]) => Running<unknown>,
   args: unknown[],
 ): Generator<void, unknown, void> {
-  if (cpu.clock > cpu.horizon || cpu.attention) yield* giveWay(cpu);
+  if (mustGiveWay()) yield* giveWay(cpu);
   const caller = push(id);
   if (probes[id] !== 0) {
     const probe = armed.get(id)!;

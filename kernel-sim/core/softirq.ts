@@ -1,5 +1,5 @@
 // Softirqs and tasklets (kernel/softirq.c of 2.6.9). Pending bits live in the pda, tasklets in RAM.
-import { cpu, finished, giveWay, preempt, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { cpu, finished, giveWay, mustGiveWay, preempt, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, storePtr } from "../abi/ram.ts";
 import { tasklet_struct } from "../abi/structs/base.ts";
 import type { ViewOf } from "../abi/view.ts";
@@ -68,7 +68,7 @@ export const do_softirq = kfunc("do_softirq", function* () {
     if (pending === 0) break;
     poke32(p.softirqPendingAt, 0);
     cpu.interruptsEnabled = true;
-    if (cpu.attention || cpu.clock > cpu.horizon) yield* giveWay(cpu);
+    if (mustGiveWay()) yield* giveWay(cpu);
     for (let nr = 0; nr < 6; nr++) {
       if ((pending & (1 << nr)) === 0) continue;
       const action = K.softirqs.actions[nr];

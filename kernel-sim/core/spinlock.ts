@@ -60,9 +60,22 @@ export class Spinlock implements Spinnable {
     this.ownerEpoch = c.epoch;
     this.holderId = c.functionId;
     if (c.interruptsEnabled) this.takenWithIrqsOn = true;
-    else if (per_cpu(c).hardirqDepth > 0) this.takenInIrq = true;
+    // After a crash the depth is that of the context that died.
+    else if (per_cpu(c).hardirqDepth > 0 && !K.crash) this.takenInIrq = true;
     if (this.takenInIrq && this.takenWithIrqsOn && !this.reported) this.report();
     if (this.onTaken) this.onTaken(this, c);
+  }
+
+  forget(c: Cpu): void {
+    const at = this.waiters.indexOf(c);
+    if (at >= 0) this.waiters.splice(at, 1);
+    else if (!this.isHeld) this.wakeFirst(c.clock);
+  }
+
+  /** The lock is free: its first waiter may try. */
+  wakeFirst(at: number): void {
+    const head = this.waiters.shift();
+    if (head) K.machine.unpark(head, at);
   }
 
   private report(): void {
@@ -111,10 +124,18 @@ function* spinUntilFree(lock: Spinlock): Generator<void, void, void> {
     c.state = SPIN;
     machine.checkDeadlock(c);
     yield;
+    const wasTold = c.triesNext === lock;
     c.spinOn = undefined;
-    const at = lock.waiters.indexOf(c);
-    if (at >= 0) lock.waiters.splice(at, 1);
-    if (c.attention && c.interruptsEnabled) yield* takeInterrupts(c);
+    c.triesNext = undefined;
+    if (!wasTold) {
+      const at = lock.waiters.indexOf(c);
+      if (at >= 0) lock.waiters.splice(at, 1);
+    }
+    if (c.attention && c.interruptsEnabled && c.apic.pending(c.clock)) {
+      // Others need not wait for its handlers (which may never come back).
+      if (wasTold && !lock.isHeld) lock.wakeFirst(c.clock);
+      yield* takeInterrupts(c);
+    }
   }
   lock.take(c);
 }
@@ -135,8 +156,7 @@ function release(lock: Spinlock, at: number): void {
   poke32(lock.addr, UNLOCKED);
   lock.owner = undefined;
   lock.freedAt = at;
-  const head = lock.waiters.shift();
-  if (head) K.machine.unpark(head, at);
+  lock.wakeFirst(at);
 }
 
 /** Opens a lock whoever holds it (spin_lock_init on a live lock): what a desperate dumper does. */

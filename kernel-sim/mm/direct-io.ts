@@ -22,6 +22,7 @@ import {
   wait_on_page_writeback,
   type AddressSpace,
 } from "./page-cache.ts";
+import type { UserBuffer } from "./filemap.ts";
 import { PG_dirty, test_page_flag, virt_to_page } from "./page.ts";
 import { filemap_write_and_wait } from "./writeback.ts";
 
@@ -59,14 +60,14 @@ export const dio_bio_end_io = kfunc("dio_bio_end_io", function* (bio: Bio, _byte
 });
 
 /**
- * Reads or writes `bytes` at `pos` from or to user memory at physical address `buffer` (contiguous, 512-aligned).
+ * Reads or writes `bytes` at `pos` to or from a process's buffer, from its start; both in multiples of 512.
  * Cached pages of the range are written out first and, after a write, dropped.
  * Returns: bytes, or a negative errno. Context: process; sleeps.
  */
 export const blkdev_direct_IO = kfunc(
   "blkdev_direct_IO",
-  function* (rw: number, mapping: AddressSpace, dio: DirectIo, pos: number, bytes: number, buffer: number) {
-    if (pos % 512 !== 0 || bytes % 512 !== 0 || buffer % 512 !== 0) return -EINVAL;
+  function* (rw: number, mapping: AddressSpace, dio: DirectIo, pos: number, bytes: number, buffer: UserBuffer) {
+    if (pos % 512 !== 0 || bytes % 512 !== 0) return -EINVAL;
     const total = Math.max(0, Math.min(bytes, mapping.sectors * 512 - pos));
     if (mapping.dirty.size > 0 || mapping.writeback.size > 0) {
       const error = yield* filemap_write_and_wait(mapping);
@@ -85,7 +86,7 @@ export const blkdev_direct_IO = kfunc(
         break;
       }
       bio_target(bio, mapping.bdev, mapping.startSector + (pos + done) / 512, dio_bio_end_io, dio);
-      done += fillBio(bio, buffer + done, total - done);
+      done += fillBio(bio, buffer, done, total - done);
       yield* dioCount(dio, 1);
       yield* submit_bio(done >= total ? rw | BIO_RW_SYNC : rw, bio);
     }
@@ -99,10 +100,10 @@ export const blkdev_direct_IO = kfunc(
   },
 );
 
-function fillBio(bio: Bio, from: number, bytes: number): number {
+function fillBio(bio: Bio, buffer: UserBuffer, from: number, bytes: number): number {
   let done = 0;
   while (done < bytes) {
-    const at = from + done;
+    const at = buffer.address(from + done);
     const offset = at % FRAME_SIZE;
     const length = Math.min(FRAME_SIZE - offset, bytes - done);
     if (bio_add_page(bio, virt_to_page(at), length, offset) !== length) break;

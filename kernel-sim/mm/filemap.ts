@@ -27,20 +27,43 @@ const ENOMEM = 12;
 /** Copying 4 KiB that is in the cache. */
 const COPY_PAGE_NS = 1000;
 
-/** Copies bytes between user memory and a page: whole pages by reference on the host, at the price of a copy for the CPU. */
-export function copy_bytes(from: number, to: number, bytes: number): void {
+/** A process's buffer: its pages in order, anywhere in RAM. Offset 0 is the start of the first page. */
+export class UserBuffer {
+  /** Physical address of each page. */
+  readonly pages: readonly number[];
+  constructor(pages: readonly number[]) {
+    this.pages = pages;
+  }
+  address(offset: number): number {
+    return this.pages[Math.floor(offset / FRAME_SIZE)]! + (offset % FRAME_SIZE);
+  }
+  get bytes(): number {
+    return this.pages.length * FRAME_SIZE;
+  }
+}
+
+/** Copies bytes within a page each: a whole page by reference on the host, at the price of a copy for the CPU. */
+function copy_bytes(from: number, to: number, bytes: number): void {
   step(Math.ceil((COPY_PAGE_NS * bytes) / FRAME_SIZE));
   const { memory } = M;
-  if (bytes === FRAME_SIZE && from % FRAME_SIZE === 0 && to % FRAME_SIZE === 0) {
+  if (bytes === FRAME_SIZE) {
     memory.copyPage(from, to);
     return;
   }
+  const target = memory.offsetForWrite(to);
+  const source = memory.offsetForRead(from);
+  if (source < 0) M.u8.fill(0, target, target + bytes);
+  else M.u8.copyWithin(target, source, source + bytes);
+}
+
+/** Copies between a page of the cache and a buffer whose pages need not be aligned with the file's. */
+function copy_user(page: number, offset: number, buffer: UserBuffer, at: number, bytes: number, toUser: boolean): void {
+  const cached = page_to_phys(page) + offset;
   for (let done = 0; done < bytes;) {
-    const length = Math.min(FRAME_SIZE - ((from + done) % FRAME_SIZE), FRAME_SIZE - ((to + done) % FRAME_SIZE), bytes - done);
-    const target = memory.offsetForWrite(to + done);
-    const source = memory.offsetForRead(from + done);
-    if (source < 0) M.u8.fill(0, target, target + length);
-    else M.u8.copyWithin(target, source, source + length);
+    const length = Math.min(bytes - done, FRAME_SIZE - ((at + done) % FRAME_SIZE));
+    const user = buffer.address(at + done);
+    if (toUser) copy_bytes(cached + done, user, length);
+    else copy_bytes(user, cached + done, length);
     done += length;
   }
 }
@@ -70,7 +93,10 @@ const mpage_readpages = kfunc("mpage_readpages", function* (mapping: AddressSpac
     const page = pages[i]!;
     const index = page_index(page);
     const bytes = mapping.bytesAt(index);
-    if (bytes < FRAME_SIZE) M.u8.fill(0, M.memory.offsetForWrite(page_to_phys(page)), M.memory.offsetForWrite(page_to_phys(page)) + FRAME_SIZE);
+    if (bytes < FRAME_SIZE) {
+      const tail = M.memory.offsetForWrite(page_to_phys(page));
+      M.u8.fill(0, tail, tail + FRAME_SIZE);
+    }
     if (bio && (index !== next || bio_add_page(bio, page, bytes, 0) !== bytes)) {
       yield* submit_bio(READ | rw, bio);
       bio = undefined;
@@ -145,12 +171,12 @@ const page_cache_readahead = kfunc(
 );
 
 /**
- * Reads through the cache into user memory at physical address `buffer` (contiguous).
+ * Reads through the cache into a process's buffer, from its start.
  * Returns: bytes read, or a negative errno. Context: process; sleeps.
  */
 export const generic_file_read = kfunc(
   "do_generic_mapping_read",
-  function* (mapping: AddressSpace, ra: ReadAhead, pos: number, bytes: number, buffer: number) {
+  function* (mapping: AddressSpace, ra: ReadAhead, pos: number, bytes: number, buffer: UserBuffer) {
     const first = Math.floor(pos / FRAME_SIZE);
     const end = Math.min(pos + bytes, mapping.sectors * 512);
     const count = Math.ceil(end / FRAME_SIZE) - first;
@@ -163,7 +189,7 @@ export const generic_file_read = kfunc(
       const page = yield* find_or_read(mapping, Math.floor(at / FRAME_SIZE));
       if (page <= 0) return done > 0 ? done : page;
       set_page_flag(page, PG_referenced);
-      copy_bytes(page_to_phys(page) + offset, buffer + done, length);
+      copy_user(page, offset, buffer, done, length, true);
       yield* put_page(page);
       done += length;
       at += length;
@@ -186,12 +212,12 @@ const find_or_read = kfunc("page_cache_read", function* (mapping: AddressSpace, 
 });
 
 /**
- * Writes user memory at physical address `buffer` (contiguous) into the cache; the disk gets it later.
+ * Writes a process's buffer, from its start, into the cache; the disk gets it later.
  * Returns: bytes written, or a negative errno. Context: process; may sleep for memory, for a partial page, or because too much is dirty.
  */
 export const generic_file_write = kfunc(
   "generic_file_buffered_write",
-  function* (mapping: AddressSpace, pos: number, bytes: number, buffer: number) {
+  function* (mapping: AddressSpace, pos: number, bytes: number, buffer: UserBuffer) {
     const end = Math.min(pos + bytes, mapping.sectors * 512);
     let done = 0;
     for (let at = pos; at < end;) {
@@ -207,7 +233,7 @@ export const generic_file_write = kfunc(
         }
         yield* lock_page(page);
       }
-      copy_bytes(buffer + done, page_to_phys(page) + offset, length);
+      copy_user(page, offset, buffer, done, length, false);
       set_page_flag(page, PG_uptodate);
       yield* set_page_dirty(page);
       yield* unlock_page(page);

@@ -73,6 +73,8 @@ export class PageAllocator {
   /** The address_space objects by the address of their struct. */
   readonly mappings = new Map<number, AddressSpace>();
   readonly slabs: SlabCaches;
+  /** First byte behind mem_map and the buddy bitmaps: what lies above is free when boot ends. */
+  readonly reservedEnd: number;
   /** Pages that may be handed out. */
   readonly totalPages: number;
 
@@ -108,6 +110,7 @@ export class PageAllocator {
       }
     } else this.memMap = k.bootmem(mapBytes + bitmapBytes, FRAME_SIZE);
 
+    this.reservedEnd = this.memMap + mapBytes + bitmapBytes;
     const contig = k.static("contig_page_data", pglist_data);
     this.node = k.view(pglist_data, contig);
     this.pageState = k.view(page_state, k.static("page_states", page_state));
@@ -187,6 +190,16 @@ export class PageAllocator {
     word("max_pfn", this.maxPfn);
     word("end_pfn", this.maxPfn);
     word("totalram_pages", this.totalPages);
+  }
+
+  /** Keeps the allocator's hands off a range of bytes (preserved contents of an earlier kernel). Boot only. Returns pages taken. */
+  reserveRange(startBytes: number, endBytes: number): number {
+    let taken = 0;
+    for (const zone of this.zones) {
+      if (zone.spannedPages > 0)
+        taken += zone.reserveRange(Math.floor(startBytes / FRAME_SIZE), Math.ceil(endBytes / FRAME_SIZE));
+    }
+    return taken;
   }
 
   zoneOf(page: number): Zone {

@@ -182,6 +182,25 @@ export class Zone {
     }
   }
 
+  /** Takes the free frames of [start, end) out for good: memory that somebody else looks after. Boot. Returns how many. */
+  reserveRange(start: number, end: number): number {
+    let taken = 0;
+    for (let order = MAX_ORDER - 1; order >= 0; order--) {
+      for (const pfn of this.freeBlocks(order)) {
+        const blockEnd = pfn + 2 ** order;
+        if (blockEnd <= start || pfn >= end) continue;
+        page_list_del(page_lru(pfn_to_page(pfn)));
+        if (order < MAX_ORDER - 1) this.change(pfn - this.startPfn, order);
+        this.s.free_pages = this.s.free_pages - 2 ** order;
+        this.s.present_pages = this.s.present_pages - 2 ** order;
+        this.addRange(pfn, Math.min(start, blockEnd));
+        this.addRange(Math.max(end, pfn), blockEnd);
+        taken += Math.min(end, blockEnd) - Math.max(start, pfn);
+      }
+    }
+    return taken;
+  }
+
   /** Marks a page as handed out: count 1, its zone, nothing else. */
   prep(page: number): void {
     set_page_flags(page, (this.index << ZONE_SHIFT) >>> 0);

@@ -1,6 +1,7 @@
 // From the mid-layer to the driver and back (drivers/scsi/scsi.c of 2.6.9): dispatch, done, the SCSI softirq.
 import { cpu, finished, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, poke32 } from "../abi/ram.ts";
+import { blk_dev_init } from "../block/block-layer.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc, kleaf } from "../core/kfunc.ts";
 import { INIT_LIST_HEAD, list_add, list_add_tail, list_del_init, list_empty, list_next } from "../core/list.ts";
@@ -42,6 +43,7 @@ const SCSI_2 = 3;
 
 /** Sets the mid-layer up for the running kernel. Called once by the boot, before any host is added. */
 export function init_scsi(): void {
+  blk_dev_init();
   K.scsi = new ScsiMidlayer();
   open_softirq(SCSI_SOFTIRQ, scsi_softirq);
 }

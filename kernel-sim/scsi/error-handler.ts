@@ -142,7 +142,8 @@ export const scsi_send_eh_cmnd = kfunc("scsi_send_eh_cmnd", function* (scmd: scs
   const shost = scmd.device.host;
   // DECLARE_MUTEX_LOCKED(sem): on the stack in C; one per host here, because a host has one error handler.
   let action = actions.get(shost);
-  if (!action) actions.set(shost, (action = new Semaphore(K.bootmem(K.sizeOf(semaphore)), `${shost.host_no}.eh_action`, 0)));
+  if (!action)
+    actions.set(shost, (action = new Semaphore(K.bootmem(K.sizeOf(semaphore)), `${shost.host_no}.eh_action`, 0)));
   action.count = 0;
   scmd.s.owner = SCSI_OWNER_LOWLEVEL;
   shost.eh_action = action;

@@ -3,6 +3,7 @@ import { M } from "../abi/ram.ts";
 import { completion, list_head } from "../abi/structs/base.ts";
 import { request as request_struct } from "../abi/structs/block.ts";
 import { SCSI_SENSE_BUFFERSIZE, struct_scsi_request } from "../abi/structs/scsi.ts";
+import { blk_dev_init } from "../block/block-layer.ts";
 import { blk_insert_request } from "../block/queue.ts";
 import { RQ_SCSI_BUSY, RQ_SCSI_DONE, Request } from "../block/request.ts";
 import { K } from "../core/kernel.ts";
@@ -17,6 +18,8 @@ const MAGIC = 0x1234;
 /** A scsi_request for the device; used by one process at a time, as often as it likes. Context: process. */
 export function scsi_allocate_request(sdev: scsi_device): { sreq: scsi_request; waiting: Completion } {
   const request = new Request(K.bootmem(K.sizeOf(request_struct)));
+  // The elevator finds the objects behind its lists by address.
+  blk_dev_init().requests.set(request.addr, request);
   const sreq = new scsi_request(sdev, K.bootmem(K.sizeOf(struct_scsi_request)), request);
   sreq.s.sr_magic = MAGIC;
   const waiting = new Completion(K.bootmem(K.sizeOf(completion) + K.sizeOf(list_head)), `scsi_wait_req ${sdev.bus_id}`);

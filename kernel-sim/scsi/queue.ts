@@ -181,7 +181,7 @@ export const scsi_request_fn = kfunc("scsi_request_fn", function* (q: RequestQue
     if (!(yield* scsi_host_queue_ready(q, shost, sdev))) {
       yield* spin_unlock_irq(shost.host_lock);
       yield* spin_lock_irq(q.queue_lock);
-      blk_requeue_request(q, rq);
+      yield* blk_requeue_request(q, rq);
       sdev.s.device_busy = sdev.s.device_busy - 1;
       if (sdev.s.device_busy === 0) yield* blk_plug_device(q);
       return;

@@ -71,7 +71,7 @@ export const scsi_requeue_command = kfunc("scsi_requeue_command", function* (q: 
   const rq = cmd.request!;
   rq.s.flags = rq.s.flags & ~REQ_DONTPREP;
   const flags = yield* spin_lock_irqsave(q.queue_lock);
-  blk_requeue_request(q, rq);
+  yield* blk_requeue_request(q, rq);
   yield* spin_unlock_irqrestore(q.queue_lock, flags);
   yield* scsi_run_queue(q);
 });

@@ -26,7 +26,14 @@ const INQUIRY_BYTES = 96;
 /** Commands beyond can_queue: for what the kernel itself sends while the queue is full. */
 const SPARE_COMMANDS = 4;
 const TYPE_NO_DEVICE = 0x1f;
-const TYPE_NAMES = ["Direct-Access    ", "Sequential-Access", "Printer          ", "Processor        ", "WORM             ", "CD-ROM           "];
+const TYPE_NAMES = [
+  "Direct-Access    ",
+  "Sequential-Access",
+  "Printer          ",
+  "Processor        ",
+  "WORM             ",
+  "CD-ROM           ",
+];
 
 /** Makes a host; it does nothing before scsi_add_host. Context: process. */
 export function scsi_host_alloc(hostt: scsi_host_template, limits: { maxId: number; maxLun: number }): Scsi_Host {
@@ -61,47 +68,44 @@ const text = (at: number, length: number): string => {
 };
 
 /** INQUIRY to one id and lun. Returns: the device, or undefined when nobody is there. Context: process. */
-const scsi_probe_and_add_lun = kfunc(
-  "scsi_probe_and_add_lun",
-  function* (shost: Scsi_Host, id: number, lun: number) {
-    const sdev = new scsi_device(shost, 0, id, lun, K.bootmem(K.sizeOf(struct_scsi_device)));
-    const q = scsi_alloc_queue(sdev);
-    const { hostt } = shost;
-    let present = !hostt.slave_alloc || (yield* hostt.slave_alloc(sdev)) === 0;
-    const inquiry = K.bootmem(256);
-    if (present) {
-      const { sreq, waiting } = scsi_allocate_request(sdev);
-      const timeout = Math.ceil((INQUIRY_TIMEOUT_MS * K.hz) / 1000);
-      let result = 1;
-      for (let tries = 0; tries < 3 && result !== 0; tries++) {
-        result = yield* scsi_wait_req(
-          sreq,
-          waiting,
-          [INQUIRY, lun << 5, 0, 0, INQUIRY_BYTES, 0],
-          inquiry,
-          INQUIRY_BYTES,
-          DMA_FROM_DEVICE,
-          timeout,
-          3,
-        );
-        const attention = (M.u8[sreq.s.sr_sense_buffer + 2]! & 0xf) === UNIT_ATTENTION;
-        if (host_byte(result) !== 0 || (driver_byte(result) & DRIVER_SENSE) === 0 || !attention) break;
-      }
-      const type = M.u8[inquiry]! & 0x1f;
-      const qualifier = M.u8[inquiry]! >> 5;
-      present = result === 0 && type !== TYPE_NO_DEVICE && qualifier === 0;
+const scsi_probe_and_add_lun = kfunc("scsi_probe_and_add_lun", function* (shost: Scsi_Host, id: number, lun: number) {
+  const sdev = new scsi_device(shost, 0, id, lun, K.bootmem(K.sizeOf(struct_scsi_device)));
+  const q = scsi_alloc_queue(sdev);
+  const { hostt } = shost;
+  let present = !hostt.slave_alloc || (yield* hostt.slave_alloc(sdev)) === 0;
+  const inquiry = K.bootmem(256);
+  if (present) {
+    const { sreq, waiting } = scsi_allocate_request(sdev);
+    const timeout = Math.ceil((INQUIRY_TIMEOUT_MS * K.hz) / 1000);
+    let result = 1;
+    for (let tries = 0; tries < 3 && result !== 0; tries++) {
+      result = yield* scsi_wait_req(
+        sreq,
+        waiting,
+        [INQUIRY, lun << 5, 0, 0, INQUIRY_BYTES, 0],
+        inquiry,
+        INQUIRY_BYTES,
+        DMA_FROM_DEVICE,
+        timeout,
+        3,
+      );
+      const attention = (M.u8[sreq.s.sr_sense_buffer + 2]! & 0xf) === UNIT_ATTENTION;
+      if (host_byte(result) !== 0 || (driver_byte(result) & DRIVER_SENSE) === 0 || !attention) break;
     }
-    if (!present) {
-      if (hostt.slave_destroy) yield* hostt.slave_destroy(sdev);
-      const at = K.block.queues.indexOf(q);
-      if (at >= 0) K.block.queues.splice(at, 1);
-      K.scsi.byStarvedEntry.delete(sdev.starved_entry);
-      return undefined;
-    }
-    yield* scsi_add_lun(sdev, inquiry);
-    return sdev;
-  },
-);
+    const type = M.u8[inquiry]! & 0x1f;
+    const qualifier = M.u8[inquiry]! >> 5;
+    present = result === 0 && type !== TYPE_NO_DEVICE && qualifier === 0;
+  }
+  if (!present) {
+    if (hostt.slave_destroy) yield* hostt.slave_destroy(sdev);
+    const at = K.block.queues.indexOf(q);
+    if (at >= 0) K.block.queues.splice(at, 1);
+    K.scsi.byStarvedEntry.delete(sdev.starved_entry);
+    return undefined;
+  }
+  yield* scsi_add_lun(sdev, inquiry);
+  return sdev;
+});
 
 const scsi_add_lun = kfunc("scsi_add_lun", function* (sdev: scsi_device, inquiry: number) {
   const { s, host } = sdev;

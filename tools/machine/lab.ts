@@ -14,6 +14,10 @@ import { ADDRESS_MAPS } from "../../kernel-sim/abi/address-maps.ts";
 import { bootKernel } from "../../kernel-sim/core/boot.ts";
 import { K, type Kernel } from "../../kernel-sim/core/kernel.ts";
 import { kfunc } from "../../kernel-sim/core/kfunc.ts";
+import { loadMptFusion, mptscsih_init } from "../../hba/mptfusion/driver.ts";
+import { sd_attach_all } from "../../kernel-sim/scsi/sd.ts";
+import { fillMemory } from "../../kernel-sim/load/fill-memory.ts";
+import { start_load, type Load } from "../../kernel-sim/load/load.ts";
 import { init_scsi } from "../../kernel-sim/scsi/dispatch.ts";
 import type { Scenario } from "../scenario/scenario.ts";
 import { arm_crash, setAccessHook } from "../trial/trigger.ts";
@@ -44,6 +48,8 @@ export interface Lab {
   onDumpStage: (stage: DumpStage) => void;
   /** Done at the moment the crash is armed. */
   readonly onCrashArmed: (() => void)[];
+  /** The I/O load; undefined before it started. */
+  load: Load | undefined;
   /** /proc/diskdump when the load started. */
   procDiskdump: string;
   /** When the load started; undefined before. */
@@ -88,6 +94,7 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
     ...{ hardware, kernel, scenario, dumpPartitions: dumpPartitionsOf(hardware, scenario) },
     onDumpStage: () => {},
     onCrashArmed: [],
+    load: undefined,
     procDiskdump: "",
     loadStartNs: undefined,
   };
@@ -101,7 +108,17 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
 /** Process 1: drivers, the dump, the load, and then the crash is armed. */
 const init = kfunc("init_lab", function* (lab: Lab) {
   init_scsi();
+  loadMptFusion();
+  yield* mptscsih_init();
+  yield* sd_attach_all();
   yield* start_dump(lab);
+  const { load, memory } = lab.scenario;
+  fillMemory(memory.inUseFraction);
+  lab.load = yield* start_load({
+    ...{ processes: load.processes, devices: load.devices, mix: load.mix, thinkTimeNs: load.thinkTimeNs },
+    ...{ sizeMinBytes: load.sizeMinBytes, sizeMaxBytes: load.sizeMaxBytes },
+    dirtyLimitBytes: load.dirtyLimitBytes ?? undefined,
+  });
   lab.loadStartNs = cpu.clock;
   lab.procDiskdump = K.files.read("/proc/diskdump") ?? "";
   for (const act of lab.onCrashArmed) act();

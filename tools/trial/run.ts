@@ -88,7 +88,6 @@ const dumpingCpu = (lab: Lab): number => lab.kernel.crash?.cpu ?? 0;
 
 function judge(lab: Lab, scenario: Scenario, witness: Witness): Judgement {
   const { kernel, hardware } = lab;
-  const { machine } = hardware;
   if (!kernel.crash) return { outcome: "no-crash", cause: whyNoCrash(lab, scenario) };
   const stray = strayWrite(hardware.disks);
   if (stray) {
