@@ -1,5 +1,6 @@
 // The SCSI dump type (drivers/scsi/scsi_dump.c): sanity check, quiesce, block I/O and shutdown through any host adapter driver
 // that supplies dump_poll (white paper, chapter 4).
+import type { Running } from "../../emulator/cpu/cpu.ts";
 import { M } from "../../kernel-sim/abi/ram.ts";
 import { struct_scsi_cmnd } from "../../kernel-sim/abi/structs/scsi.ts";
 import { array, int, struct, u8, uint, ulong } from "../../kernel-sim/abi/types.ts";
@@ -81,7 +82,7 @@ export class ScsiDump {
       shutdown: named((device: DumpDevice) => scsi_dump_shutdown(this, device), scsi_dump_shutdown),
       rw_block: named(
         (partition: DumpPartition, rw: number, block: number, buffer: number, count: number) =>
-          scsi_dump_rw_block(this, partition, rw, block, buffer, count),
+          rw_block(this, partition, rw, block, buffer, count),
         scsi_dump_rw_block,
       ),
     };
@@ -223,32 +224,49 @@ const scsi_dump_quiesce = kfunc("scsi_dump_quiesce", function* (sd: ScsiDump, de
   return 0;
 });
 
+/**
+ * One I/O of the dump: plain code that prepares the command, and then send_command() itself, so that a block costs no call
+ * more than it must. Returns: as rw_block.
+ */
+function rw_block(
+  sd: ScsiDump,
+  partition: DumpPartition,
+  rw: number,
+  block: number,
+  buffer: number,
+  count: number,
+): Running<number> {
+  const { dd } = sd;
+  const sdev = sdevOf(partition.device);
+  const { s } = sdev;
+  const first = block * dd.sectorsPerBlock;
+  const sectors = count * dd.sectorsPerBlock;
+  if (sd.bss.quiesce_ok === 0 || first + sectors > partition.nr_sects || (rw === WRITE && s.writeable === 0)) {
+    return scsi_dump_rw_block(sd, partition, rw, first + sectors);
+  }
+  // The block layer counts in sectors of 512 bytes, the disk perhaps in larger ones.
+  const scale = s.sector_size / 512;
+  const command = sd.command!;
+  const lba = (first + partition.start_sect) / scale;
+  command.transfer(sdev, rw !== READ, lba, sectors / scale, buffer, sectors * 512);
+  return send_command(dd.library, command);
+}
+
+/** An I/O that is refused: says why. Returns: a negative errno. */
 const scsi_dump_rw_block = kfunc(
   "scsi_dump_rw_block",
-  function* (sd: ScsiDump, partition: DumpPartition, rw: number, block: number, buffer: number, count: number) {
+  function* (sd: ScsiDump, partition: DumpPartition, rw: number, end: number) {
     if (sd.bss.quiesce_ok === 0) {
       yield* printk("scsi_dump: quiesce not called\n", 3);
       return -EIO;
     }
-    const { dd } = sd;
-    const sdev = sdevOf(partition.device);
-    const first = block * dd.sectorsPerBlock;
-    const sectors = count * dd.sectorsPerBlock;
-    if (first + sectors > partition.nr_sects) {
-      yield* printk(`scsi_dump: block number ${first + sectors} is larger than ${partition.nr_sects}\n`, 3);
+    if (end > partition.nr_sects) {
+      yield* printk(`scsi_dump: block number ${end} is larger than ${partition.nr_sects}\n`, 3);
       yield* printk("scsi_dump: init_rw_command failed\n", 3);
       return -EFBIG;
     }
-    if (rw === WRITE && sdev.s.writeable === 0) {
-      yield* printk("scsi_dump: writable media\n", 3);
-      return -EROFS;
-    }
-    // The block layer counts in sectors of 512 bytes, the disk perhaps in larger ones.
-    const scale = sdev.s.sector_size / 512;
-    const lba = (first + partition.start_sect) / scale;
-    const command = sd.command!;
-    command.transfer(sdev, rw !== READ, lba, sectors / scale, buffer, sectors * 512);
-    return yield* send_command(sd.dd.library, command);
+    yield* printk(`scsi_dump: ${rw === WRITE ? "writable media" : `Unknown command ${rw}`}\n`, 3);
+    return -EROFS;
   },
 );
 

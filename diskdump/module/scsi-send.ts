@@ -1,5 +1,6 @@
 // One command to the adapter and back by polling (send_command of scsi_dump.c, with the time limits of its RHEL3 version).
-import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { finished, type Running } from "../../emulator/cpu/cpu.ts";
+import { kleaf, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import { spin_lock, spin_unlock } from "../../kernel-sim/core/spinlock.ts";
 import { del_timer, delayNs } from "../../kernel-sim/core/timer.ts";
@@ -22,10 +23,19 @@ export const IO_TIMEOUT_NS = 30e9;
 export const COMMAND_TIMEOUT_NS = 60e9;
 
 /** The command's end, called by the driver. */
-export const rw_intr = kfunc("rw_intr", function* (scmd: scsi_cmnd): Generator<void, void, void> {
-  if (scmd.eh_timeout.base !== undefined) yield* del_timer(scmd.eh_timeout);
-  scmd.s.done = 0;
-  scmd.done = undefined;
+export const rw_intr = kleaf(
+  "rw_intr",
+  (scmd: scsi_cmnd): Running => {
+    scmd.s.done = 0;
+    scmd.done = undefined;
+    return scmd.eh_timeout.base === undefined ? finished() : stop_timer(scmd);
+  },
+  "scsi_dump",
+);
+
+/** Some drivers arm the command's timer. */
+const stop_timer = kfunc("rw_intr_del_timer", function* (scmd: scsi_cmnd) {
+  yield* del_timer(scmd.eh_timeout);
 });
 
 /** What a timer does that a driver armed for a command of ours: nothing. */
@@ -63,8 +73,9 @@ export const send_command = kfunc("send_command", function* (library: DumpLibrar
       yield* delayNs(POLL_INTERVAL_NS);
       if (!library.nothingDue()) yield* diskdump_update(library);
     }
-    for (let waited = 0; scmd.done !== undefined; waited += POLL_INTERVAL_NS, total += POLL_INTERVAL_NS) {
-      if (waited >= IO_TIMEOUT_NS || total >= COMMAND_TIMEOUT_NS) {
+    const limit = Math.min(COMMAND_TIMEOUT_NS, total + IO_TIMEOUT_NS);
+    for (; scmd.done !== undefined; total += POLL_INTERVAL_NS) {
+      if (total >= limit) {
         yield* printk("scsi_dump: the command timed out\n", 3);
         return -EIO;
       }

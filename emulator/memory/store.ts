@@ -28,7 +28,8 @@ export class PageStore implements ByteStore {
   readonly pool: PagePool;
   /** Page number -> slot, HOLE, or UNREAD. */
   readonly slots: Int32Array;
-  private backing: Backing | undefined;
+  /** What lies under the pages, the last laid on top. */
+  private readonly layers: { readonly first: number; readonly end: number; readonly backing: Backing }[] = [];
   /** What an untouched page is: still in the backing that lies under the whole store, or a hole. */
   private readonly untouched: number;
 
@@ -37,15 +38,16 @@ export class PageStore implements ByteStore {
     this.name = name;
     this.sizeBytes = sizeBytes;
     this.slots = new Int32Array(Math.ceil(sizeBytes / FRAME_SIZE));
-    this.backing = backing;
     this.untouched = backing ? UNREAD : HOLE;
-    if (backing) this.slots.fill(UNREAD);
+    if (backing) {
+      this.slots.fill(UNREAD);
+      this.layers.push({ first: 0, end: this.slots.length, backing });
+    }
   }
 
   /** Declares pages [firstPage, firstPage+count) to hold what `backing` computes; what they held before is dropped. */
   lay(backing: Backing, firstPage: number, count: number): void {
-    if (this.backing && this.backing !== backing) throw new Error(`${this.name}: already has a backing`);
-    this.backing = backing;
+    this.layers.push({ first: firstPage, end: firstPage + count, backing });
     for (let page = firstPage; page < firstPage + count; page++) {
       const slot = this.slots[page]!;
       if (slot > 0) this.pool.release(slot);
@@ -69,9 +71,16 @@ export class PageStore implements ByteStore {
     return this.slots[page] === UNREAD;
   }
 
+  private backingOf(page: number): Backing {
+    const { layers } = this;
+    for (let i = layers.length - 1; i > 0; i--)
+      if (page >= layers[i]!.first && page < layers[i]!.end) return layers[i]!.backing;
+    return layers[0]!.backing;
+  }
+
   private fetch(page: number): number {
     const slot = this.pool.allocate();
-    if (this.backing!.readPage(page, this.pool.bytes(slot))) return (this.slots[page] = slot);
+    if (this.backingOf(page).readPage(page, this.pool.bytes(slot))) return (this.slots[page] = slot);
     this.pool.release(slot);
     return (this.slots[page] = HOLE);
   }
@@ -82,7 +91,7 @@ export class PageStore implements ByteStore {
     const to = slot * FRAME_SIZE;
     const from = this.slots[page]!;
     if (from > 0) u8.copyWithin(to, from * FRAME_SIZE, (from + 1) * FRAME_SIZE);
-    else if (from === HOLE || !this.backing!.readPage(page, u8.subarray(to, to + FRAME_SIZE))) {
+    else if (from === HOLE || !this.backingOf(page).readPage(page, u8.subarray(to, to + FRAME_SIZE))) {
       u8.fill(0, to, to + FRAME_SIZE);
     }
   }
@@ -163,7 +172,7 @@ export class PageStore implements ByteStore {
       if (slot > 0) this.pool.release(slot);
     }
     this.slots.fill(this.untouched);
-    if (this.untouched === HOLE) this.backing = undefined;
+    this.layers.length = this.untouched === HOLE ? 0 : 1;
   }
 }
 

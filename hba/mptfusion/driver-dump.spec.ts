@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { finished } from "../../emulator/cpu/cpu.ts";
+import { cpu, finished } from "../../emulator/cpu/cpu.ts";
 import { M } from "../../kernel-sim/abi/ram.ts";
 import { struct_scsi_cmnd } from "../../kernel-sim/abi/structs/scsi.ts";
 import type { DumpMode } from "../../kernel-sim/core/dump-mode.ts";
@@ -122,8 +122,9 @@ describe("dump hooks", () => {
       const outstanding = hdOf(rig).lookup.filter((cmd) => cmd !== undefined).length;
       expect(outstanding).toBe(1);
       K.dumpMode = dumpMode(forbidden);
+      const dumper = cpu.id;
       K.onIrqEnable = () => {
-        enabled = true;
+        if (cpu.id === dumper) enabled = true;
       };
       const cmd = dumpCommand(rig);
       const { host_lock } = cmd.device.host;
@@ -137,6 +138,7 @@ describe("dump hooks", () => {
       expect(M.u8[cmd.sense_buffer + 2]! & 0xf).toBe(6);
       result = yield* polledWrite(rig, cmd, 4096, buffer);
       expect(hdOf(rig).lookup.every((entry) => entry === undefined)).toBe(true);
+      K.onIrqEnable = undefined;
     });
     expect(reset).toBe(SUCCESS);
     expect(result).toBe(0);

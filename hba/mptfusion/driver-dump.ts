@@ -2,7 +2,7 @@
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { spin_is_locked } from "../../kernel-sim/core/spinlock.ts";
 import type { scsi_device } from "../../kernel-sim/scsi/host.ts";
-import { mpt_poll_interrupt } from "./driver-interrupt.ts";
+import { mpt_interrupt, mpt_poll_interrupt } from "./driver-interrupt.ts";
 import type { MPT_SCSI_HOST } from "./driver-scsi-host.ts";
 
 const kfunc = moduleFunctions("mptscsih");
@@ -24,5 +24,5 @@ export const mptscsih_sanity_check = kfunc("mptscsih_sanity_check", function* (s
 export const mptscsih_poll = kfunc("mptscsih_poll", function* (sdev: scsi_device) {
   const hd = sdev.host.hostdata as MPT_SCSI_HOST | undefined;
   if (!hd) return;
-  yield* mpt_poll_interrupt(hd.ioc);
+  if (mpt_poll_interrupt(hd.ioc)) yield* mpt_interrupt(hd.ioc);
 });

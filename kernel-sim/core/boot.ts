@@ -56,6 +56,7 @@ export function bootKernel(options: BootOptions): Kernel {
   init_modules();
   k.panicNotifiers = new NotifierChain();
   k.crashdump = {};
+  k.dieLock = new Spinlock(k.staticBytes("die_lock", 8, 8), "die_lock");
   init_sched();
   setRunListOffset(k.offsetOf(task_struct, "run_list"));
   init_irq();

@@ -1,14 +1,17 @@
 // Hardware interrupts (arch/x86_64/kernel/irq.c of 2.6.9): descriptors in RAM, do_IRQ, per-line flow for level triggers.
 import { cpu, giveWay, mustGiveWay, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, pokePtr, storePtr } from "../abi/ram.ts";
-import { NR_IRQS, irq_desc, irqaction, kernel_stat, pt_regs, softirq_action } from "../abi/structs/sched.ts";
+import { NR_IRQS, irq_desc, irqaction, kernel_stat, softirq_action } from "../abi/structs/sched.ts";
 import { array } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, this_cpu } from "./kernel.ts";
-import { instructionPointer, kfunc, kleaf, textAddressOf } from "./kfunc.ts";
+import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
+import { pushInterruptedRegisters } from "./registers.ts";
 import { schedule } from "./sched.ts";
 import { do_softirq, softirq_pending } from "./softirq.ts";
 import { Spinlock, spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore } from "./spinlock.ts";
+
+export { pushRegisters } from "./registers.ts";
 
 export const IRQ_INPROGRESS = 1;
 export const IRQ_DISABLED = 2;
@@ -58,10 +61,7 @@ export class IrqController {
       this.locks.push(new Spinlock(desc.lock.addr, `irq_desc[${irq}].lock`));
       this.actions.push([]);
     }
-    for (const c of k.machine.cpus) {
-      k.view(kernel_stat, k.bootmem(k.sizeOf(kernel_stat)));
-      this.kstat[c.id] = k.view(kernel_stat, k.bootmem(k.sizeOf(kernel_stat)));
-    }
+    for (const c of k.machine.cpus) this.kstat[c.id] = k.view(kernel_stat, k.bootmem(k.sizeOf(kernel_stat)));
     k.static("softirq_vec", array(softirq_action, 32));
   }
 }
@@ -86,9 +86,10 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   const c = cpu;
   const p = this_cpu();
   const { sp, fp, functionId } = c;
-  const regs = pushRegisters(c.sp);
-  const outermost = p.hardirqDepth === 0 && p.softirqDepth === 0;
-  if (outermost) {
+  const regs = pushInterruptedRegisters(c.sp);
+  // irqcount is -1 off the interrupt stack. It stays up in a context that was abandoned there: its frames are kept.
+  const irqcount = p.pda.irqcount;
+  if (irqcount < 0) {
     // irqstackptr-8: where the registers are; -16: return address in common_interrupt.
     pokePtr(p.irqStackTop - 8, regs);
     c.sp = p.irqStackTop - 8;
@@ -100,14 +101,14 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   c.fp = 0;
   c.functionId = commonInterruptId();
   p.hardirqDepth++;
-  p.pda.irqcount = p.pda.irqcount + 1;
+  p.pda.irqcount = irqcount + 1;
   const special = K.irq.vectors.get(vector);
   if (special) yield* special();
   else yield* do_IRQ(irqOfVector(vector));
   p.hardirqDepth--;
-  p.pda.irqcount = p.pda.irqcount - 1;
   if (p.hardirqDepth === 0 && p.softirqDepth === 0 && softirq_pending()) yield* do_softirq();
   c.interruptsEnabled = false;
+  p.pda.irqcount = irqcount;
   step(EXIT_NS);
   cpu.sp = sp;
   cpu.fp = fp;
@@ -119,25 +120,15 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
 const common_interrupt = kleaf("common_interrupt", () => {});
 const commonInterruptId = (): number => common_interrupt.id;
 
-/** Leaves a pt_regs below `sp` that says where the CPU was; returns its address. */
-export function pushRegisters(sp: number): number {
-  const c = cpu;
-  const size = K.sizeOf(pt_regs);
-  const at = (sp - size - 128) & ~15;
-  M.u8.fill(0, at, at + size);
-  pokePtr(at + K.offsetOf(pt_regs, "rip"), instructionPointer(c.functionId));
-  poke32(at + K.offsetOf(pt_regs, "cs"), 0x10);
-  poke32(at + K.offsetOf(pt_regs, "eflags"), c.interruptsEnabled ? 0x246 : 0x046);
-  pokePtr(at + K.offsetOf(pt_regs, "rsp"), sp);
-  pokePtr(at + K.offsetOf(pt_regs, "rbp"), c.fp);
-  poke32(at + K.offsetOf(pt_regs, "ss"), 0x18);
-  return at;
-}
-
 /** A device line's interrupt: flow control for a level-triggered line, then its handlers. */
 export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
   const { descs, locks, actions } = K.irq;
-  const desc = descs[irq]!;
+  const desc = descs[irq];
+  if (!desc) {
+    K.reports.push(`unexpected IRQ trap at vector ${cpu.apic.inService.at(-1)?.toString(16)} on cpu ${cpu.id}`);
+    cpu.apic.endOfInterrupt();
+    return;
+  }
   count(irq);
   yield* spin_lock(locks[irq]!);
   let status = (desc.status & ~IRQ_REPLAY) | IRQ_PENDING;
@@ -194,9 +185,11 @@ function note_interrupt(irq: number, handled: boolean): void {
   desc.irqs_unhandled = 0;
 }
 
+const EBUSY = 16;
+
 /**
  * Registers a handler for a line and opens it.
- * Returns: 0. Context: process. Locks: the descriptor's, inside.
+ * Returns: 0, or -EBUSY when the line is taken and not everybody shares it. Context: process. Locks: the descriptor's, inside.
  */
 export const request_irq = kfunc(
   "request_irq",
@@ -210,6 +203,10 @@ export const request_irq = kfunc(
     action.name = kernelString(name);
     const saved = yield* spin_lock_irqsave(locks[irq]!);
     const list = actions[irq]!;
+    if (list.some((other) => (other.flags & flags & SA_SHIRQ) === 0)) {
+      yield* spin_unlock_irqrestore(locks[irq]!, saved);
+      return -EBUSY;
+    }
     if (list.length > 0) K.view(irqaction, list[list.length - 1]!.addr).next = addr;
     else storePtr(descs[irq]!.addr + K.offsetOf(irq_desc, "action"), addr);
     list.push({ handler, addr, devId, flags });
@@ -240,7 +237,8 @@ export const disable_irq_nosync = kfunc("disable_irq_nosync", function* (irq: nu
 export const enable_irq = kfunc("enable_irq", function* (irq: number) {
   const desc = K.irq.descs[irq]!;
   const flags = yield* spin_lock_irqsave(K.irq.locks[irq]!);
-  desc.depth = Math.max(0, desc.depth - 1);
+  if (desc.depth === 0) K.reports.push(`enable_irq(${irq}) unbalanced`);
+  else desc.depth = desc.depth - 1;
   if (desc.depth === 0) {
     desc.status = desc.status & ~IRQ_DISABLED;
     K.machine.ioApic.setMasked(irq, false, cpu.clock);

@@ -98,6 +98,9 @@ export class Kernel {
   /** The first crash; and what crashed while the dumper worked. */
   crash: CrashSite | undefined;
   secondCrash: CrashSite | undefined;
+  /** Serialises oopses; and the CPU whose oops has it. */
+  dieLock!: Spinlock;
+  dieOwner: number | undefined;
   /** Why the machine restarted. */
   restarted: string | undefined;
   /** The CPU that took OS_INIT first. */

@@ -193,12 +193,24 @@ function enterLeaf(id: number): number {
   return caller;
 }
 
-/** A plain function cannot run generators: its probe is moved to the CPU's next preemption point by the prober. */
+/**
+ * A probe in a plain function: what it does runs at once if it need not give way. Otherwise it never comes back (a panic, an
+ * oops): the function and all its callers are left, and the CPU goes on with the probe, on the same stack.
+ */
 function hitLeaf(id: number): void {
   const probe = armed.get(id)!;
   if (probe.remaining-- > 0) return;
   disarmProbe(id);
-  probe.hit();
+  const hit = probe.hit()[Symbol.iterator]();
+  const first = hit.next();
+  if (first.done) return;
+  cpu.program = goOn(hit, functions[id]!.name);
+  throw LOST;
+}
+
+function* goOn(hit: Program, where: string): Generator<void, never, void> {
+  while (!hit.next().done) yield;
+  throw new Error(`a probe in ${where}(), which has no preemption points, gave way and came back`);
 }
 
 /** A kernel function without preemption points: an ordinary call with a frame and a probe. */

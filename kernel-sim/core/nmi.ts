@@ -4,13 +4,11 @@
 // code is abandoned and this CPU starts a fresh program on its NMI stack.
 import { cpu, type Cpu, type Landing, type Program, type Running } from "../../emulator/cpu/cpu.ts";
 import { makeEvent } from "../../emulator/time/events.ts";
-import { pokePtr } from "../abi/ram.ts";
 import { K, per_cpu } from "./kernel.ts";
 import { kfunc, kleaf } from "./kfunc.ts";
-import { pushRegisters } from "./irq.ts";
 import { die, panic } from "./panic.ts";
 import { bust_spinlocks, printk } from "./printk.ts";
-import { pt_regs } from "../abi/structs/sched.ts";
+import { pushLandingRegisters } from "./registers.ts";
 
 /** Seconds without timer ticks after which the watchdog calls a CPU dead (2.6.9: 5). */
 const LOCKUP_SECONDS = 5;
@@ -40,6 +38,8 @@ export const touch_nmi_watchdog = kleaf("touch_nmi_watchdog", () => {
 /** Plain code: decides whether the interrupted context goes on (undefined) or is abandoned for a program. */
 function land(c: Cpu, landing: Landing): Program | undefined {
   const p = per_cpu(c);
+  // A handler that has not come back holds off what follows.
+  if (p.inNmi) return undefined;
   p.pda.__nmi_count = p.pda.__nmi_count + 1;
   if (landing.reason === "watchdog") {
     if (p.timerTicks !== p.watchdogTicks || p.watchdogTouched || K.dumpMode) {
@@ -52,7 +52,6 @@ function land(c: Cpu, landing: Landing): Program | undefined {
     return abandonFor(c, () => die_nmi(`NMI Watchdog detected LOCKUP on CPU${c.id}, registers:`));
   }
   if (landing.reason === "freeze") return abandonFor(c, () => K.onFreezeNmi!(), true);
-  if (p.inNmi) return undefined;
   if (landing.kind === "init") {
     // The first CPU to get here is the monarch and dumps; the others wait for it where they are.
     if (K.initMonarch === undefined) {
@@ -68,11 +67,7 @@ function land(c: Cpu, landing: Landing): Program | undefined {
 function abandonFor(c: Cpu, start: () => Running, quiet = false): Program {
   const p = per_cpu(c);
   p.interrupted = { functionName: K.functionName(c.functionId), sp: c.sp, fp: c.fp, functionId: c.functionId };
-  const { nmiStackTop } = p;
-  const sp = c.sp;
-  const regs = pushRegisters(nmiStackTop);
-  // pushRegisters saved the NMI stack's own address as rsp; the truth is the interrupted one.
-  pokePtr(regs + rspOffset(), sp);
+  const regs = pushLandingRegisters(p.nmiStackTop);
   p.nmiRegs = regs;
   c.interruptsEnabled = false;
   c.sp = regs - 16;
@@ -82,7 +77,6 @@ function abandonFor(c: Cpu, start: () => Running, quiet = false): Program {
   return programOf(start);
 }
 
-const rspOffset = (): number => K.offsetOf(pt_regs, "rsp");
 const nmiEntry = kleaf("nmi", () => {});
 
 function* programOf(start: () => Running): Generator<void, void, void> {

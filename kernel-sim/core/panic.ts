@@ -2,11 +2,12 @@
 import { cpu, halt, type Running } from "../../emulator/cpu/cpu.ts";
 import { notifier_block } from "../abi/structs/base.ts";
 import { K, current, this_cpu } from "./kernel.ts";
-import { kfunc, textAddressOf } from "./kfunc.ts";
-import { pushRegisters } from "./irq.ts";
+import { FUNCTION_BYTES, RETURN_OFFSET, kfunc, textAddressOf } from "./kfunc.ts";
+import { touch_nmi_watchdog } from "./nmi.ts";
 import { bust_spinlocks, printk } from "./printk.ts";
+import { pushFaultRegisters, pushRegisters, savedRegisters } from "./registers.ts";
 import { M, peekPtr, virtualOf } from "../abi/ram.ts";
-import { local_irq_disable } from "./spinlock.ts";
+import { local_irq_disable, spin_lock, spin_trylock, spin_unlock } from "./spinlock.ts";
 import { delayNs } from "./timer.ts";
 import { do_exit } from "./fork.ts";
 
@@ -63,15 +64,14 @@ function contextOf(): CrashSite["context"] {
   return p.softirqDepth > 0 ? "softirq" : "process";
 }
 
-/** Notes the first crash; a later one in the dump is a double panic. */
-function noteCrash(reason: string, regs: number): void {
+/** Notes the first crash; a later one in the dump is a double panic. `ip` lies in the function that crashed. */
+function noteCrash(reason: string, regs: number, ip: number): void {
   const c = cpu;
   const p = this_cpu();
-  const where = p.interrupted ?? { functionName: K.functionName(c.functionId) };
   const site: CrashSite = {
     ns: c.clock,
     cpu: c.id,
-    functionName: where.functionName,
+    functionName: p.interrupted?.functionName ?? K.functionAt(ip) ?? "?",
     task: p.current.name,
     reason,
     context: contextOf(),
@@ -104,7 +104,7 @@ export const try_crashdump = kfunc("try_crashdump", function* (regs: number) {
 export const panic = kfunc("panic", function* (text: string) {
   const regs = pushRegisters(cpu.sp);
   cpu.sp = regs;
-  noteCrash(`panic: ${text}`, regs);
+  noteCrash(`panic: ${text}`, regs, frameReturn(cpu.fp));
   bust_spinlocks(1);
   yield* printk(`Kernel panic - not syncing: ${text}\n`, 0);
   bust_spinlocks(0);
@@ -117,7 +117,10 @@ const restart_after_panic = kfunc("panic_wait", function* () {
   const seconds = K.boot.panicTimeoutSeconds;
   if (seconds > 0) {
     yield* printk(`Rebooting in ${seconds} seconds..`, 0);
-    for (let i = 0; i < seconds; i++) yield* delayNs(1e9);
+    for (let i = 0; i < seconds; i++) {
+      touch_nmi_watchdog();
+      yield* delayNs(1e9);
+    }
     yield* machine_restart("panic");
   }
   local_irq_disable();
@@ -139,40 +142,58 @@ export const machine_restart = kfunc("machine_restart", function* (why: string) 
  * @param regs physical address of the pt_regs of the fault
  */
 export const die = kfunc("die", function* (text: string, regs: number) {
-  noteCrash(text, regs);
-  bust_spinlocks(1);
+  noteCrash(text, regs, savedRegisters(regs).ip);
+  yield* oops_begin();
   yield* printk(`${text}\n`, 0);
   yield* show_registers(regs);
   bust_spinlocks(0);
   yield* try_crashdump(regs);
+  oops_end();
   const p = this_cpu();
   if (p.hardirqDepth > 0 || p.softirqDepth > 0) yield* panic("Fatal exception in interrupt");
   if (K.boot.panicOnOops) yield* panic("Fatal exception");
   yield* do_exit();
 });
 
+/** One oops at a time, unless this CPU's own oops faults. Interrupts stay off from here. */
+const oops_begin = kfunc("oops_begin", function* () {
+  local_irq_disable();
+  if (!spin_trylock(K.dieLock) && K.dieOwner !== cpu.id) yield* spin_lock(K.dieLock);
+  K.dieOwner = cpu.id;
+  bust_spinlocks(1);
+});
+
+function oops_end(): void {
+  K.dieOwner = undefined;
+  if (K.dieLock.owner === cpu) spin_unlock(K.dieLock);
+}
+
 /** Registers and a call trace, as the oops prints them. */
 export const show_registers = kfunc("show_registers", function* (regs: number) {
   const c = cpu;
+  const { ip, sp, fp } = savedRegisters(regs);
+  const hex = (address: number): string => virtualOf(address).toString(16).padStart(16, "0");
   const task = current();
   yield* printk(`CPU ${c.id} \n`, 0);
   yield* printk(`Modules linked in: ${[...K.modules.loaded.keys()].reverse().join(" ")}\n`, 0);
   yield* printk(`Pid: ${task.pid}, comm: ${task.comm} Not tainted ${K.release}\n`, 0);
-  const trace = stackFunctions(c.fp);
-  yield* printk(`RIP: 0010:[<${virtualOf(textAddressOf(c.functionId)).toString(16)}>] ${trace[0] ?? "?"}+16/64\n`, 0);
+  yield* printk(`RIP: 0010:[<${hex(ip)}>] <${hex(ip)}>{${K.functionAt(ip) ?? "?"}+${ip % FUNCTION_BYTES}}\n`, 0);
+  yield* printk(`RSP: 0018:${hex(sp)}\n`, 0);
   yield* printk(
-    `Process ${task.comm} (pid: ${task.pid}, threadinfo ${virtualOf(task.stack).toString(16)}, task ${virtualOf(task.addr).toString(16)})\n`,
+    `Process ${task.comm} (pid: ${task.pid}, threadinfo ${hex(task.stack)}, task ${hex(task.addr)})\n`,
     0,
   );
   yield* printk("Call Trace:", 0);
-  for (const name of trace.slice(0, 16)) yield* printk(`{${name}+32} `, 0);
+  for (const name of returnsFrom(fp).slice(0, 16)) yield* printk(`{${name}+${RETURN_OFFSET}} `, 0);
   yield* printk("\n", 0);
-  void regs;
 });
 
-/** The functions on the stack of frames that starts at `fp`, innermost first: walked in RAM, at most 64 frames. */
-export function stackFunctions(fp: number): string[] {
-  const names: string[] = [K.functionName(cpu.functionId)];
+/** The functions on the running CPU's stack of frames that starts at `fp`, innermost first. */
+export const stackFunctions = (fp: number): string[] => [K.functionName(cpu.functionId), ...returnsFrom(fp)];
+
+/** The functions that the frames from `fp` on return to: walked in RAM, at most 64 frames. */
+function returnsFrom(fp: number): string[] {
+  const names: string[] = [];
   for (let frame = fp, i = 0; frame !== 0 && i < 64; i++) {
     const name = K.functionAt(frameReturn(frame));
     if (name === undefined) break;
@@ -188,19 +209,20 @@ const frameReturn = (frame: number): number => peekPtr(frame + (M.word8 ? 8 : 4)
 
 /** BUG(): a ud2 in the kernel. */
 export const BUG = kfunc("do_invalid_op", function* (where: string) {
-  const regs = pushRegisters(cpu.sp);
+  const regs = pushFaultRegisters();
   cpu.sp = regs;
-  yield* printk(`----------- [cut here ] --------- [please bite here ] ---------\nKernel BUG at ${where}\n`, 0);
+  yield* printk("----------- [cut here ] --------- [please bite here ] ---------\n", 1);
+  yield* printk(`Kernel BUG at ${where}\n`, 1);
   yield* die("invalid operand: 0000 [1] SMP", regs);
 });
 
 /** A NULL pointer dereference in the kernel. */
 export const do_page_fault = kfunc("do_page_fault", function* (address: number) {
-  const regs = pushRegisters(cpu.sp);
+  const regs = pushFaultRegisters();
   cpu.sp = regs;
   yield* printk(
     `Unable to handle kernel NULL pointer dereference at ${address.toString(16).padStart(16, "0")} RIP: \n`,
-    0,
+    1,
   );
   yield* die("Oops: 0002 [1] SMP", regs);
 });

@@ -53,6 +53,7 @@ export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) =>
     const rq = k.view(runqueue, area);
     const irqStack = k.bootmem(IRQ_STACK_BYTES, 4096);
     const nmiStack = k.bootmem(EXCEPTION_STACK_BYTES, 4096);
+    pda.irqcount = -1;
     k.percpu.push({
       cpu: c,
       pda,

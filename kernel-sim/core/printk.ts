@@ -46,12 +46,16 @@ export class Console {
     }
     if (M.word8) poke64(this.endAt, this.end);
     else poke32(this.endAt, this.end);
-    this.partial += text;
-    for (let newline = this.partial.indexOf("\n"); newline >= 0; newline = this.partial.indexOf("\n")) {
-      const line = { ns: cpu.clock, cpu: cpu.id, text: this.partial.slice(0, newline) };
-      this.partial = this.partial.slice(newline + 1);
-      this.lines.push(line);
-      this.onLine?.(line);
+    for (const piece of text.split(/([\r\n])/)) {
+      if (piece === "\n") {
+        const line = { ns: cpu.clock, cpu: cpu.id, text: this.partial };
+        this.partial = "";
+        this.lines.push(line);
+        this.onLine?.(line);
+      } else if (piece === "\r") {
+        // A line that is printed over: the screen keeps the last one, log_buf has them all.
+        this.partial = "";
+      } else this.partial += piece;
     }
   }
 }

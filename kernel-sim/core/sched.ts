@@ -127,9 +127,11 @@ export const schedule = kfunc("schedule", function* () {
     prev.functionId = c.functionId;
     prev.s.thread.rsp = c.sp;
     prev.running = false;
+    prev.leftAt = c.clock;
     next.running = true;
     next.cpuId = c.id;
     spin_unlock(p.rqLock);
+    c.advanceTo(next.leftAt);
     c.sp = next.sp;
     c.fp = next.fp;
     c.functionId = next.functionId;
@@ -144,6 +146,7 @@ export const schedule = kfunc("schedule", function* () {
 /** The least loaded CPU that may take a woken task: the one it ran on if that is idle, else any idle one, else its own. */
 function chooseCpu(task: Task): PerCpu {
   const home = K.percpu[task.cpuId]!;
+  if (task.bound) return home;
   if (home.current === home.idle && home.rq.nr_running === 0 && home.cpu.program) return home;
   for (const p of K.percpu) {
     if (p.current === p.idle && p.rq.nr_running === 0 && p.cpu.program && !p.idle.s.exit_state) return p;
@@ -153,12 +156,15 @@ function chooseCpu(task: Task): PerCpu {
 
 export const RESCHEDULE_VECTOR = 0xfc;
 
+/** The states that a wake-up ends: TASK_INTERRUPTIBLE and TASK_UNINTERRUPTIBLE. A task that has ended stays so. */
+const ASLEEP = 3;
+
 /** Makes a task runnable. Returns: 1 when it was asleep. Context: any. Locks: the target runqueue's, irqs off inside. */
 export const try_to_wake_up = kfunc("try_to_wake_up", function* (task: Task) {
   const p = chooseCpu(task);
   const flags = yield* spin_lock_irqsave(p.rqLock);
   let woken = 0;
-  if (task.s.state !== TASK_RUNNING) {
+  if ((task.s.state & ASLEEP) !== 0) {
     task.s.state = TASK_RUNNING;
     if (!task.onRunqueue) {
       enqueue(p, task, p.rq.active);

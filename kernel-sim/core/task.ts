@@ -29,6 +29,10 @@ export interface Task {
   functionId: number;
   /** The CPU it ran on last, or runs on. */
   cpuId: number;
+  /** It never leaves that CPU (cpus_allowed has its bit alone). */
+  readonly bound: boolean;
+  /** When it last gave up a CPU: another one, whose clock may be behind, goes on from there. */
+  leftAt: number;
   onRunqueue: boolean;
   /** It is some CPU's current. */
   running: boolean;
@@ -56,6 +60,7 @@ export function makeTask(
     readonly start: () => Running;
     readonly allocate: (bytes: number, align: number) => number;
     readonly cpuId?: number;
+    readonly bound?: boolean;
   },
 ): Task {
   const addr = options.allocate(k.sizeOf(task_struct), 64);
@@ -73,6 +78,7 @@ export function makeTask(
   s.prio = 120;
   s.static_prio = 120;
   s.time_slice = 100;
+  s.cpus_allowed = options.bound ? 1 << (options.cpuId ?? 0) : 2 ** k.machine.cpus.length - 1;
   s.flags = options.kernelThread ? PF_KTHREAD : 0;
   s.usage = 2;
   for (const field of ["run_list", "tasks", "children", "sibling"]) INIT_LIST_HEAD(offsets(field));
@@ -91,6 +97,8 @@ export function makeTask(
     fp: 0,
     functionId: 0,
     cpuId: options.cpuId ?? 0,
+    bound: options.bound ?? false,
+    leftAt: 0,
     onRunqueue: false,
     running: false,
     name: `${options.comm}[${options.pid}]`,

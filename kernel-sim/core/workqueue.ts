@@ -5,7 +5,7 @@ import type { ViewOf } from "../abi/view.ts";
 import { K } from "./kernel.ts";
 import { kfunc, textAddressOf } from "./kfunc.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_next } from "./list.ts";
-import { kernel_thread } from "./fork.ts";
+import { kernel_thread_on } from "./fork.ts";
 import { Spinlock, spin_lock_irqsave, spin_unlock_irqrestore } from "./spinlock.ts";
 import { WaitQueue, wait_event, wake_up } from "./wait.ts";
 
@@ -47,7 +47,7 @@ export const init_workqueues = kfunc("init_workqueues", function* () {
   K.workqueues = K.machine.cpus.map((c) => new CpuWorkqueue(c.id));
   for (const c of K.machine.cpus) {
     const wq = K.workqueues[c.id]!;
-    yield* kernel_thread(`events/${c.id}`, () => worker_thread(wq), c.id);
+    yield* kernel_thread_on(`events/${c.id}`, () => worker_thread(wq), c.id);
   }
 });
 

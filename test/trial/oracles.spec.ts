@@ -16,7 +16,9 @@ describe("a trial of the learning machine", () => {
   test("with one bit of a dumped page flipped is corrupt, and the page is named", () => {
     const record = trial('damage=[{"kind":"flipDumpedBit","page":9000,"bit":12345}]');
     expect(record.outcome).toBe("corrupt");
-    expect(record.cause).toMatch(/^page 0x[0-9a-f]+ differs from RAM at the freeze, first in byte 1543 \(1 wrong pages\)$/);
+    expect(record.cause).toMatch(
+      /^page 0x[0-9a-f]+ differs from RAM at the freeze, first in byte 1543 \(1 wrong pages\)$/,
+    );
   });
 
   test("in which one sector behind the partition is written wrote outside, and the sector is named", () => {

@@ -54,10 +54,7 @@ describe("dumplab trial", () => {
 
   test("passes on what it was asked for", async () => {
     const calls: unknown[] = [];
-    await dumplab(
-      `trial learn --seed 9 --digest --json --trace ${inFolder("t")}`,
-      fakeLab(undefined, calls),
-    );
+    await dumplab(`trial learn --seed 9 --digest --json --trace ${inFolder("t")}`, fakeLab(undefined, calls));
     expect(calls).toMatchObject([{ seed: 9, options: { digest: true, trace: true } }]);
   });
 

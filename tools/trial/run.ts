@@ -73,13 +73,15 @@ function observe(lab: Lab, phase: (name: string) => void): Witness {
   };
   lab.onDumpStage = (stage) => {
     phase(`dump ${stage}`);
-    if (stage !== "header" || witness.snapshot) return;
-    witness.snapshot = new RamSnapshot(machine.memory);
-    for (const [device, disk] of hardware.disks) {
-      const partition = lab.dumpPartitions.find((p) => p.disk === device);
-      if (partition) disk.guard.watch(partition.startSector, partition.startSector + partition.sectors);
-      else disk.guard.forbid();
+    if (stage !== "header") return;
+    if (!witness.snapshot) {
+      witness.snapshot = new RamSnapshot(machine.memory);
+      for (const disk of hardware.disks.values()) disk.guard.forbid();
     }
+    // A second device may follow when the first one fails half-way.
+    const { device } = dumpOutcome(kernel);
+    const place = lab.dumpPartitions.find((p) => p.device === device)!;
+    hardware.disks.get(place.disk)!.guard.watch(place.startSector, place.startSector + place.sectors);
   };
   return witness;
 }

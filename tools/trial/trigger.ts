@@ -7,7 +7,7 @@ import { K } from "../../kernel-sim/core/kernel.ts";
 import { do_fork } from "../../kernel-sim/core/fork.ts";
 import { armProbe, kfunc } from "../../kernel-sim/core/kfunc.ts";
 import { BUG, do_page_fault, handle_sysrq, panic } from "../../kernel-sim/core/panic.ts";
-import { local_irq_disable, spin_lock_irqsave } from "../../kernel-sim/core/spinlock.ts";
+import { local_irq_disable, spin_lock_irqsave, type Spinlock } from "../../kernel-sim/core/spinlock.ts";
 import { delayNs, init_timer, mod_timer } from "../../kernel-sim/core/timer.ts";
 import { schedule, set_current_state, try_to_wake_up } from "../../kernel-sim/core/sched.ts";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
@@ -89,15 +89,13 @@ const wakeCrasher = kfunc("crasher_timeout", function* (addr: number) {
   yield* try_to_wake_up(K.tasks.get(addr)!);
 });
 
-function lockNamed(name: string): NonNullable<ReturnType<typeof K.locks.get>> {
-  const lock =
-    K.locks.get(name) ?? [...K.locks.values()].find((l) => l.name.endsWith(`.${name}`) || l.name.endsWith(name));
-  if (!lock) {
-    throw new UsageError(
-      `crash: the kernel has no lock named "${name}"; it has: ${[...K.locks.keys()].slice(0, 60).join(", ")}`,
-    );
-  }
-  return lock;
+function lockNamed(name: string): Spinlock {
+  const { locks } = K;
+  // "host_lock" is the first adapter's "scsi0.host_lock".
+  const lock = locks.get(name) ?? [...locks.values()].find((l) => l.name.endsWith(`.${name}`));
+  if (lock) return lock;
+  const kinds = new Set([...locks.keys()].map((known) => known.replace(/[[.]\d+\]?/g, "")));
+  throw new UsageError(`crash: the kernel has no lock named "${name}"; there are: ${[...kinds].sort().join(", ")}`);
 }
 
 /**
