@@ -141,6 +141,8 @@ export class DiskDump {
   readonly subHeaderAt: number;
   readonly subHeaderType: StructType;
   readonly ram: readonly PageRange[];
+  /** Where in memory page frame 0 of `ram` lies: not 0 when another system's image is dumped. */
+  readonly biasBytes: number;
   readonly maxPfn: number;
   readonly required: BlocksRequired;
   readonly pageSize: number;
@@ -189,7 +191,12 @@ export class DiskDump {
     this.subHeaderType = disk_dump_sub_header[model.name];
     this.subHeaderAt = this.variable("dump_sub_header", this.subHeaderType);
 
-    this.ram = ramPageRanges(kernel.machine.memory.map, model.pageSize);
+    const { preserved } = options;
+    this.biasBytes = preserved?.biasBytes ?? 0;
+    const map = preserved
+      ? preserved.ranges.map((range) => ({ ...range, type: "ram" as const }))
+      : kernel.machine.memory.map;
+    this.ram = ramPageRanges(map, model.pageSize);
     this.maxPfn = maxPfn(this.ram);
     const ramPages = this.ram.reduce((sum, range) => sum + range.count, 0);
     this.required = blocksRequired({ ramPages, maxMapnr: this.maxPfn, model });

@@ -36,6 +36,14 @@ export interface DiskdumpOptions {
   readonly procStyle: "paper" | "rhel4";
   /** How the other CPUs are told to freeze: by an ordinary interprocessor interrupt (as shipped), or by NMI. */
   readonly freeze: "ipi" | "nmi";
+  /**
+   * Dump these ranges of memory instead of the machine's RAM: another system's image. The range that starts at 0 lies at `biasBytes`
+   * in the machine's memory; block numbers and bitmap count from the image's own 0.
+   */
+  readonly preserved?: {
+    readonly ranges: readonly { readonly start: number; readonly end: number }[];
+    readonly biasBytes: number;
+  };
   /** Physical address of the scratch buffer's pages, when the caller has some; default: from the page allocator. */
   readonly scratchAt?: number;
 }

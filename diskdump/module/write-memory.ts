@@ -54,8 +54,8 @@ export const write_memory = kfunc("write_memory", function* (dd: DiskDump, parti
   let ret = 0;
   for (let r = 0; r < dd.ram.length && ret >= 0; r++) {
     const { first, count } = dd.ram[r]!;
-    const end = (first + count) * pageSize;
-    for (let from = first * pageSize; from < end; from += pageSize) {
+    const end = (first + count) * pageSize + dd.biasBytes;
+    for (let from = first * pageSize + dd.biasBytes; from < end; from += pageSize) {
       copyPage(dd, from, scratch + inChunk * pageSize);
       if (++inChunk < chunk) continue;
       // write_blocks(), without a call of its own: half a million times a dump.

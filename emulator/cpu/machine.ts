@@ -319,7 +319,7 @@ export class Machine implements CpuOwner, DeviceHost {
       this.maxSkewIn = this.nameFunction(c.functionId);
     }
     // It will not come back to what it holds.
-    if (c.state === HALT && !c.interruptsEnabled) this.recheckSpinners();
+    if (haltsForEver(c)) this.recheckSpinners();
   }
 
   private leave(): void {
@@ -346,5 +346,6 @@ export class Machine implements CpuOwner, DeviceHost {
   }
 }
 
-/** True for a CPU that will never run what it ran: stopped, or halted with interrupts off. */
-const isDead = (c: Cpu): boolean => c.state === STOPPED || (c.state === HALT && !c.interruptsEnabled);
+const haltsForEver = (c: Cpu): boolean => c.state === HALT && !c.interruptsEnabled;
+/** True for a CPU that will never go on with what it ran. */
+const isDead = (c: Cpu): boolean => c.state === STOPPED || haltsForEver(c);

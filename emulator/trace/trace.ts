@@ -1,4 +1,4 @@
-// What happened, in a ring of plain records: time, who, what, two numbers. Off costs one test; the hash rolls over all.
+// What happened, in a ring of plain records: time, who, what, two numbers. Off costs one test.
 
 export interface TraceRecord {
   /** Nanoseconds since power-on. */

@@ -6,7 +6,6 @@ import { configDone } from "./driver-config.ts";
 import {
   MPT_BASE_CTX,
   clearFrame,
-  get16le,
   get32le,
   mpt_get_msg_frame,
   mpt_put_msg_frame,
@@ -90,4 +89,3 @@ export const mpt_base_reply = kfunc("mpt_base_reply", function* (ioc: MPT_ADAPTE
       return 1;
   }
 });
-void get16le;

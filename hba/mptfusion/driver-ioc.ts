@@ -1,12 +1,19 @@
 // An adapter as mptbase keeps it, and its message frames (drivers/message/fusion/mptbase.c of 2.6.9).
-import { cpu, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { step, type Running } from "../../emulator/cpu/cpu.ts";
 import type { MmioWindow, PciFunction } from "../../emulator/bus/mmio.ts";
-import { M, STORE_NS, poke32 } from "../../kernel-sim/abi/ram.ts";
+import { M, STORE_NS, storePtr } from "../../kernel-sim/abi/ram.ts";
 import type { ViewOf } from "../../kernel-sim/abi/view.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
-import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_next } from "../../kernel-sim/core/list.ts";
-import { Spinlock, spin_lock_irqsave, spin_unlock_irqrestore } from "../../kernel-sim/core/spinlock.ts";
+import { INIT_LIST_HEAD, list_next } from "../../kernel-sim/core/list.ts";
+import {
+  Spinlock,
+  local_irq_restore,
+  local_irq_save,
+  spin_lock,
+  spin_trylock,
+  spin_unlock,
+} from "../../kernel-sim/core/spinlock.ts";
 import { mdelay, msleep } from "../../kernel-sim/core/timer.ts";
 import type { MPT_SCSI_HOST } from "./driver-scsi-host.ts";
 import { struct_MPT_ADAPTER } from "./driver-structs.ts";
@@ -104,23 +111,58 @@ export function MPT_MDELAY(ms: number): Running {
 export const mpt_delay = (ms: number, sleepFlag: number): Running =>
   sleepFlag === CAN_SLEEP ? msleep(ms) : MPT_MDELAY(ms);
 
+/** A pointer store for the hot path: a micro-step like storePtr, for addresses that lie in the direct map (frames, adapters do). */
+export function storeDirect(at: number, address: number): void {
+  if (!M.word8 || !M.little) {
+    storePtr(at, address);
+    return;
+  }
+  step(STORE_NS);
+  const { u32 } = M;
+  const word = at >>> 2;
+  u32[word] = M.pageOffsetLo + address;
+  u32[word + 1] = M.pageOffsetHi;
+}
+const readDirect = (at: number): number => (M.little ? M.u32[at >>> 2]! - M.pageOffsetLo : list_next(at));
+
+/** list_del of a queue's first entry, with the same stores. Returns it, or 0 when the queue is empty. */
+function takeFirst(queue: number): number {
+  const first = readDirect(queue);
+  if (first === queue) return 0;
+  const next = readDirect(first);
+  storeDirect(next + (M.word8 ? 8 : 4), queue);
+  storeDirect(queue, next);
+  return first;
+}
+
+/** list_add_tail, with the same stores. */
+function putLast(entry: number, queue: number): void {
+  const back = M.word8 ? 8 : 4;
+  const last = readDirect(queue + back);
+  storeDirect(queue + back, entry);
+  storeDirect(entry, queue);
+  storeDirect(entry + back, last);
+  storeDirect(last, entry);
+}
+
 /**
  * Takes a free request frame and puts the callback's number into its context.
  * Returns: its address, or 0 when there is none or the adapter is not up. Locks: FreeQlock inside. Context: any.
  */
 export const mpt_get_msg_frame = kfunc("mpt_get_msg_frame", function* (handle: number, ioc: MPT_ADAPTER) {
   if (ioc.s.active === 0) return 0;
-  const flags = yield* spin_lock_irqsave(ioc.FreeQlock);
-  const { FreeQ } = ioc;
-  let mf = 0;
-  if (!list_empty(FreeQ)) {
-    mf = list_next(FreeQ);
-    list_del(mf);
+  // spin_lock_irqsave, without a generator when the lock is free.
+  const lock = ioc.FreeQlock;
+  const flags = local_irq_save();
+  if (!spin_trylock(lock)) yield* spin_lock(lock);
+  const mf = takeFirst(ioc.FreeQ);
+  if (mf !== 0) {
     // MsgContext: frame number, callback.
     step(STORE_NS);
     M.u32[(mf + 8) >>> 2] = ((mf - ioc.req_frames) >>> ioc.req_shift) | (handle << 16);
   }
-  yield* spin_unlock_irqrestore(ioc.FreeQlock, flags);
+  spin_unlock(lock);
+  if (flags !== 0) yield* local_irq_restore(flags);
   return mf;
 });
 
@@ -131,9 +173,12 @@ export function mpt_put_msg_frame(ioc: MPT_ADAPTER, mf: number): void {
 
 /** Puts a request frame back. Locks: FreeQlock inside. Context: any. */
 export const mpt_free_msg_frame = kfunc("mpt_free_msg_frame", function* (ioc: MPT_ADAPTER, mf: number) {
-  const flags = yield* spin_lock_irqsave(ioc.FreeQlock);
-  list_add_tail(mf, ioc.FreeQ);
-  yield* spin_unlock_irqrestore(ioc.FreeQlock, flags);
+  const lock = ioc.FreeQlock;
+  const flags = local_irq_save();
+  if (!spin_trylock(lock)) yield* spin_lock(lock);
+  putLast(mf, ioc.FreeQ);
+  spin_unlock(lock);
+  if (flags !== 0) yield* local_irq_restore(flags);
 });
 
 /** Bytes 8..11 of a frame: its number and callback. */
@@ -158,5 +203,3 @@ export const put32le = (at: number, value: number): void => {
 };
 export const get16le = (at: number): number => M.u16[at >>> 1]!;
 export const get32le = (at: number): number => M.u32[at >>> 2]!;
-void poke32;
-void cpu;

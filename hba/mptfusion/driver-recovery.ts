@@ -4,7 +4,7 @@ import { K } from "../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import {
-  Spinlock,
+  type Spinlock,
   spin_lock,
   spin_lock_irq,
   spin_lock_irqsave,

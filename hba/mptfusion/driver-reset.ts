@@ -15,7 +15,6 @@ import {
 } from "./driver-ioc.ts";
 import {
   MPI,
-  MPI_DIAG_CLEAR_FLASH_BAD_SIG,
   MPI_DIAG_DISABLE_ARM,
   MPI_DIAG_DRWE,
   MPI_DIAG_FLASH_BAD_SIG,
@@ -92,7 +91,6 @@ export const mpt_diag_reset = kfunc("mpt_diag_reset", function* (ioc: MPT_ADAPTE
   }
   return 1;
 });
-void MPI_DIAG_CLEAR_FLASH_BAD_SIG;
 
 /** Message unit reset, a second's rest, then a diagnostic reset. Returns as mpt_diag_reset. */
 export const KickStart = kfunc("KickStart", function* (ioc: MPT_ADAPTER, force: number, sleepFlag: number) {

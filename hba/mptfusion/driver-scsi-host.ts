@@ -6,7 +6,7 @@ import { init_timer, type Timer } from "../../kernel-sim/core/timer.ts";
 import { WaitQueue } from "../../kernel-sim/core/wait.ts";
 import type { Scsi_Host, scsi_cmnd } from "../../kernel-sim/scsi/host.ts";
 import type { Running } from "../../emulator/cpu/cpu.ts";
-import type { MPT_ADAPTER } from "./driver-ioc.ts";
+import { storeDirect, type MPT_ADAPTER } from "./driver-ioc.ts";
 import { VirtDevice, struct_MPT_SCSI_HOST } from "./driver-structs.ts";
 
 export const TM_STATE_NONE = 0;
@@ -56,6 +56,8 @@ export class MPT_SCSI_HOST {
   /** Notes whose frame `index` is; undefined: nobody's. */
   setLookup(index: number, cmd: scsi_cmnd | undefined): void {
     this.lookup[index] = cmd;
-    storePtr(this.ScsiLookup + index * this.pointerBytes, cmd === undefined ? 0 : cmd.addr);
+    const at = this.ScsiLookup + index * this.pointerBytes;
+    if (cmd === undefined) storePtr(at, 0);
+    else storeDirect(at, cmd.addr);
   }
 }

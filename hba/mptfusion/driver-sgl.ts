@@ -1,6 +1,6 @@
 // Scatter-gather lists of SCSI I/O requests (mptscsih_AddSGE, mptscsih.c of 2.6.9).
 import { step } from "../../emulator/cpu/cpu.ts";
-import { M, STORE_NS, peekPtr, poke32 } from "../../kernel-sim/abi/ram.ts";
+import { M, STORE_NS, poke32 } from "../../kernel-sim/abi/ram.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { list_add_tail, list_del, list_empty, list_next } from "../../kernel-sim/core/list.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore } from "../../kernel-sim/core/spinlock.ts";
@@ -159,4 +159,3 @@ export const mptscsih_freeChainBuffers = kfunc(
     yield* spin_unlock_irqrestore(ioc.FreeQlock, flags);
   },
 );
-void peekPtr;

@@ -1,6 +1,6 @@
 // The driver's structs in RAM (drivers/message/fusion/mptbase.h, mptscsih.h of 2.6.9). Field names are the driver's.
-import { list_head, listHead, spinlock_t, timer_list, wait_queue_head_t } from "../../kernel-sim/abi/structs/base.ts";
-import { array, char, int, struct, u16, u32, u64, u8, ulong, voidPtr } from "../../kernel-sim/abi/types.ts";
+import { listHead, spinlock_t, timer_list, wait_queue_head_t } from "../../kernel-sim/abi/structs/base.ts";
+import { array, char, int, struct, u16, u32, u8, voidPtr } from "../../kernel-sim/abi/types.ts";
 
 export const SYSIF_REGS = struct(
   "_SYSIF_REGS",
@@ -182,4 +182,3 @@ export const VirtDevice = struct("_VirtDevice", {
 });
 export const MPT_TARGET_FLAGS_VALID_INQUIRY = 0x02;
 export const MPT_TARGET_FLAGS_Q_YES = 0x08;
-void [list_head, u64, ulong];

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { M } from "../../kernel-sim/abi/ram.ts";
+import { do_fork } from "../../kernel-sim/core/fork.ts";
+import { msleep } from "../../kernel-sim/core/timer.ts";
 import { SDEV_OFFLINE } from "../../kernel-sim/scsi/host.ts";
 import { makeRig, onDisk, scatteredPages, transfer, type Rig } from "./driver-testing.ts";
 
@@ -149,6 +151,38 @@ describe("recovery", () => {
     expect(write(rig, 512, 1, 60).good).toBe(false);
     expect(rig.kernel.machine.now() - from).toBeLessThan(5e9);
   });
+});
+
+test("a host with room for two commands serves both disks, two at a time", () => {
+  const rig = makeRig({ cpus: 4 });
+  const host = rig.hosts[0]!;
+  host.s.can_queue = 2;
+  const hd = host.hostdata as { lookup: unknown[]; setLookup(index: number, cmd: unknown): void };
+  let most = 0;
+  const plain = hd.setLookup.bind(hd);
+  hd.setLookup = (index, cmd) => {
+    plain(index, cmd);
+    most = Math.max(most, hd.lookup.filter((entry) => entry !== undefined).length);
+  };
+  let ended = 0;
+  let good = 0;
+  rig.run(function* () {
+    for (let i = 0; i < 12; i++) {
+      const pages = scatteredPages(rig.kernel, 4);
+      yield* do_fork(
+        `writer${i}`,
+        function* () {
+          if (yield* transfer(rig.sds[i % 2]!, true, 4096 + i * 640, pages)) good++;
+          ended++;
+        },
+        i % 4,
+      );
+    }
+    while (ended < 12) yield* msleep(10);
+  });
+  expect(good).toBe(12);
+  expect(most).toBe(2);
+  expect(host.s.host_busy).toBe(0);
 });
 
 test("two runs of a seed are the same run", () => {

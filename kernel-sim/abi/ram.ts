@@ -33,6 +33,8 @@ export const M = {
   memory: undefined as unknown as PhysicalMemory,
   little: true,
   word8: true,
+  /** 64-bit, little endian, and the direct map starts at a multiple of 4 GiB that no other map shares. */
+  fastPointers: false,
   /** Static kernel objects lie in [imageStart, imageEnd). */
   imageStart: 0,
   imageEnd: 0,
@@ -74,6 +76,12 @@ export function installRam(memory: PhysicalMemory, map: AddressMap, ranges: Imag
     memory,
     little: map.model.littleEndian,
     word8: map.model.wordBytes === 8,
+    fastPointers:
+      map.model.littleEndian &&
+      map.model.wordBytes === 8 &&
+      pageOffset.lo === 0 &&
+      pageOffset.hi !== kernelMap.hi &&
+      pageOffset.hi !== module.hi,
     ...ranges,
     pageOffsetLo: pageOffset.lo,
     pageOffsetHi: pageOffset.hi,
@@ -119,6 +127,13 @@ function pokeHalves(at: number, lo: number, hi: number): void {
 
 /** Writes a pointer to `address` (physical; 0 is NULL) as the platform's virtual address. Pays nothing. */
 export function pokePtr(at: number, address: number): void {
+  // Nearly every pointer leads into the direct map of a 64-bit little-endian machine, below 4 GiB.
+  if (address >= M.moduleEnd && address < TWO_32 && M.fastPointers) {
+    const { u32 } = M;
+    u32[at >>> 2] = M.pageOffsetLo + address;
+    u32[(at >>> 2) + 1] = M.pageOffsetHi;
+    return;
+  }
   if (address === 0) pokeHalves(at, 0, 0);
   else if (address < M.imageEnd && address >= M.imageStart) pokeHalves(at, M.kernelMapLo + address, M.kernelMapHi);
   else if (address < M.moduleEnd && address >= M.moduleStart) {
@@ -128,6 +143,7 @@ export function pokePtr(at: number, address: number): void {
 
 /** Reads a pointer as a physical address. */
 export function peekPtr(at: number): number {
+  if (M.fastPointers && M.u32[(at >>> 2) + 1] === M.pageOffsetHi) return M.u32[at >>> 2]! - M.pageOffsetLo;
   let lo: number;
   let hi = 0;
   if (M.little) {

@@ -1,7 +1,7 @@
 // struct bio: one I/O on pages (fs/bio.c of 2.6.9).
 import { step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, peekPtr, poke32, pokePtr } from "../abi/ram.ts";
-import { bio as bio_struct, bio_vec } from "../abi/structs/block.ts";
+import { bio as bio_struct } from "../abi/structs/block.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc, textAddressOf } from "../core/kfunc.ts";
@@ -103,7 +103,13 @@ export const bio_put = kfunc("bio_put", function* (bio: Bio) {
 });
 
 /** Says where a bio goes and who is told when it ends. */
-export function bio_target(bio: Bio, bdev: BlockDevice, sector: number, end_io: BioEndIo, owner?: { readonly addr: number }): void {
+export function bio_target(
+  bio: Bio,
+  bdev: BlockDevice,
+  sector: number,
+  end_io: BioEndIo,
+  owner?: { readonly addr: number },
+): void {
   const { s } = bio;
   bio.bdev = bdev;
   s.bi_bdev = bdev.addr;

@@ -7,7 +7,16 @@ import { deadline_data, deadline_rq } from "../abi/structs/block.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
-import { INIT_LIST_HEAD, list_add, list_add_tail, list_del, list_del_init, list_empty, list_next, list_prev } from "../core/list.ts";
+import {
+  INIT_LIST_HEAD,
+  list_add,
+  list_add_tail,
+  list_del,
+  list_del_init,
+  list_empty,
+  list_next,
+  list_prev,
+} from "../core/list.ts";
 import { GFP_NOIO } from "../mm/page-alloc.ts";
 import { kmem_cache_alloc, kmem_cache_free } from "../mm/slab.ts";
 import type { Bio } from "./bio.ts";
@@ -256,9 +265,7 @@ export class DeadlineElevator implements Elevator {
   }
 
   isEmpty(): boolean {
-    return (
-      list_empty(this.fifoLists[READ]) && list_empty(this.fifoLists[WRITE]) && list_empty(this.q.queue_head)
-    );
+    return list_empty(this.fifoLists[READ]) && list_empty(this.fifoLists[WRITE]) && list_empty(this.q.queue_head);
   }
 
   formerRequest(rq: Request): Request | undefined {

@@ -131,7 +131,7 @@ export const elv_next_request = kfunc("elv_next_request", function* (q: RequestQ
     }
     blkdev_dequeue_request(rq);
     rq.s.flags = rq.s.flags | REQ_QUIET;
-    while ((yield* end_that_request_chunk(rq, 0, Math.max(512, rq.s.nr_sectors * 512)))) {
+    while (yield* end_that_request_chunk(rq, 0, Math.max(512, rq.s.nr_sectors * 512))) {
       // until every bio has been told
     }
     yield* end_that_request_last(rq);

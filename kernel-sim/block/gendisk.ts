@@ -11,6 +11,7 @@ import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
 import { printk } from "../core/printk.ts";
+import { invalidate_inode_pages2_range } from "../mm/direct-io.ts";
 import { AddressSpace } from "../mm/page-cache.ts";
 import { blk_dev_init } from "./block-layer.ts";
 import { read_partitions } from "./partitions.ts";
@@ -118,6 +119,7 @@ export const rescan_partitions = kfunc("rescan_partitions", function* (disk: Gen
   for (const partno of disk.parts.keys()) K.block.devices.delete(`${disk.name}${partno}`);
   disk.parts.clear();
   const whole = K.block.devices.get(disk.name)!;
+  yield* invalidate_inode_pages2_range(whole.mapping, 0, whole.sectors * 512);
   const found = yield* read_partitions(whole);
   let line = ` ${disk.name}:`;
   for (const part of found) {

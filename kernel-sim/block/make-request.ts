@@ -4,15 +4,7 @@ import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
 import { spin_lock_irq, spin_unlock_irq } from "../core/spinlock.ts";
 import { GFP_ATOMIC } from "../mm/page-alloc.ts";
-import {
-  BIO_RW_AHEAD,
-  BIO_RW_BARRIER,
-  BIO_RW_SYNC,
-  bio_endio,
-  bvecAt,
-  bvecLength,
-  type Bio,
-} from "./bio.ts";
+import { BIO_RW_AHEAD, BIO_RW_BARRIER, BIO_RW_SYNC, bio_endio, bvecAt, bvecLength, type Bio } from "./bio.ts";
 import {
   ELEVATOR_BACK_MERGE,
   ELEVATOR_NO_MERGE,

@@ -3,8 +3,7 @@ import { describe, expect, test } from "vitest";
 import { writePartitionTable } from "../../emulator/disk/partition-table.ts";
 import { runKernel } from "../core/boot.ts";
 import { bootTestMachine } from "../core/testing.ts";
-import { lookup_bdev } from "./gendisk.ts";
-import { rescan_partitions } from "./gendisk.ts";
+import { lookup_bdev, rescan_partitions } from "./gendisk.ts";
 import { TestDisk, attachTestDisk } from "./testing.ts";
 
 describe("add_disk", () => {
@@ -39,7 +38,7 @@ describe("add_disk", () => {
     }
   });
 
-  test("rescan_partitions sees a changed table once the cached sectors are gone", () => {
+  test("rescan_partitions reads the table from the disk again, not from the cache", () => {
     const k = bootTestMachine();
     const disk = new TestDisk();
     writePartitionTable(disk.media, [{ startSector: 64, sectors: 100, type: 0x83 }]);

@@ -29,7 +29,11 @@ const read_dev_sector = kfunc("read_dev_sector", function* (bdev: BlockDevice, s
   const signed = memory.read16(at + 510) === 0xaa55;
   for (let i = 0; i < 4; i++) {
     const entry = at + TABLE_AT + i * 16;
-    entries.push({ type: memory.read8(entry + 4), start: memory.read32(entry + 8), sectors: memory.read32(entry + 12) });
+    entries.push({
+      type: memory.read8(entry + 4),
+      start: memory.read32(entry + 8),
+      sectors: memory.read32(entry + 12),
+    });
   }
   yield* put_page(page);
   return signed ? entries : undefined;

@@ -9,12 +9,20 @@ import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc, textAddressOf } from "../core/kfunc.ts";
 import { INIT_LIST_HEAD } from "../core/list.ts";
-import { Spinlock, spin_lock_irq, spin_lock_irqsave, spin_unlock_irq, spin_unlock_irqrestore } from "../core/spinlock.ts";
+import {
+  Spinlock,
+  spin_lock_irq,
+  spin_lock_irqsave,
+  spin_unlock_irq,
+  spin_unlock_irqrestore,
+} from "../core/spinlock.ts";
 import { del_timer, init_timer, mod_timer, type Timer } from "../core/timer.ts";
 import { Completion, WaitQueue, wait_for_completion } from "../core/wait.ts";
 import { init_work, schedule_work, type Work } from "../core/workqueue.ts";
 import { __elv_add_request, blk_requeue_request, elv_queue_empty, type Elevator } from "./elevator.ts";
 import { makeElevator, type ElevatorName } from "./elevators.ts";
+import { GFP_KERNEL } from "../mm/page-alloc.ts";
+import { kfree, kmalloc } from "../mm/slab.ts";
 import { blk_dev_init } from "./block-layer.ts";
 import type { Gendisk } from "./gendisk.ts";
 import { REQ_NOMERGE, REQ_SOFTBARRIER, REQ_SPECIAL, type Request } from "./request.ts";
@@ -45,6 +53,8 @@ export const BLKDEV_MAX_RQ = 128;
 /** Jiffies until a plugged queue starts on its own, and the requests that start it at once. */
 const UNPLUG_DELAY_MS = 3;
 const UNPLUG_THRESH = 4;
+const ENOMEM = 12;
+const EOPNOTSUPP = 95;
 
 export const BLKPREP_OK = 0;
 export const BLKPREP_KILL = 1;
@@ -277,7 +287,13 @@ export const blk_put_request = kfunc("blk_put_request", function* (rq: Request) 
  */
 export const blk_insert_request = kfunc(
   "blk_insert_request",
-  function* (q: RequestQueue, rq: Request, at_head: number, data: { readonly addr: number } | undefined, reinsert: number) {
+  function* (
+    q: RequestQueue,
+    rq: Request,
+    at_head: number,
+    data: { readonly addr: number } | undefined,
+    reinsert: number,
+  ) {
     rq.s.flags = rq.s.flags | REQ_SPECIAL | REQ_SOFTBARRIER;
     rq.s.special = data ? data.addr : 0;
     rq.special = data;
@@ -297,13 +313,15 @@ export const ELEVATOR_INSERT_SORT = 3;
 
 /** Flushes the write cache of a device's disk. Returns 0, or a negative errno (-EOPNOTSUPP without a driver hook). Context: process. */
 export const blkdev_issue_flush = kfunc("blkdev_issue_flush", function* (q: RequestQueue, disk: Gendisk) {
-  if (!q.issue_flush_fn) return -95;
+  if (!q.issue_flush_fn) return -EOPNOTSUPP;
   return yield* q.issue_flush_fn(q, disk);
 });
 
-/** Queues a request at the back and sleeps until it has ended. Returns: its `errors`. Context: process. */
+/** Queues a request at the back and sleeps until it has ended. Returns: its `errors`, or -ENOMEM. Context: process. */
 export const blk_execute_rq = kfunc("blk_execute_rq", function* (q: RequestQueue, disk: Gendisk, rq: Request) {
-  const wait = new Completion(K.bootmem(K.sizeOf(completion)), "blk_execute_rq");
+  const at = yield* kmalloc(K.sizeOf(completion), GFP_KERNEL);
+  if (at === 0) return -ENOMEM;
+  const wait = new Completion(at, "blk_execute_rq");
   rq.disk = disk;
   rq.s.rq_disk = disk.addr;
   rq.s.flags = rq.s.flags | REQ_NOMERGE;
@@ -316,5 +334,6 @@ export const blk_execute_rq = kfunc("blk_execute_rq", function* (q: RequestQueue
   yield* __generic_unplug_device(q);
   yield* spin_unlock_irqrestore(q.queue_lock, flags);
   yield* wait_for_completion(wait);
+  yield* kfree(at);
   return rq.s.errors;
 });

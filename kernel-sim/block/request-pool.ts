@@ -38,8 +38,7 @@ const batchTicks = (): number => Math.max(1, Math.ceil((BLK_BATCH_MS * K.hz) / 1
 
 /** Just woken: may take a few requests although the queue is full, so that it does not sleep for each one. */
 const ioc_batching = (ioc: IoContext): boolean =>
-  ioc.batchRequests === BLK_BATCH_REQ ||
-  (ioc.batchRequests > 0 && K.time.jiffies < ioc.lastWaited + batchTicks());
+  ioc.batchRequests === BLK_BATCH_REQ || (ioc.batchRequests > 0 && K.time.jiffies < ioc.lastWaited + batchTicks());
 
 function ioc_set_batching(ioc: IoContext): void {
   if (ioc_batching(ioc)) return;

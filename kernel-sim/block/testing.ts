@@ -50,7 +50,13 @@ export class TestDisk {
   stalled = false;
   private readonly depth: number;
   private readonly latencyNs: number;
-  private readonly slots: { event: TimerEvent; rq: Request | undefined; done: boolean; error: boolean; segments: Segment[] }[] = [];
+  private readonly slots: {
+    event: TimerEvent;
+    rq: Request | undefined;
+    done: boolean;
+    error: boolean;
+    segments: Segment[];
+  }[] = [];
 
   constructor(options: TestDiskOptions = {}) {
     const sectors = options.sectors ?? 65536;

@@ -38,6 +38,19 @@ export function list_del_init(entry: number): void {
   INIT_LIST_HEAD(entry);
 }
 
+/** Moves the entries of `list` to the front of `head`; `list` is empty then. */
+export function list_splice_init(list: number, head: number): void {
+  if (list_empty(list)) return;
+  const first = list_next(list);
+  const last = list_prev(list);
+  const at = list_next(head);
+  storePtr(first + PREV(), head);
+  storePtr(head, first);
+  storePtr(last, at);
+  storePtr(at + PREV(), last);
+  INIT_LIST_HEAD(list);
+}
+
 /** The entries of a list, as addresses of their list_head. The walk ends after `limit` entries: a broken list is no hang. */
 export function list_entries(head: number, limit = 1 << 20): number[] {
   const entries: number[] = [];

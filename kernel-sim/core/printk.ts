@@ -1,10 +1,12 @@
 // printk: into the log_buf ring in RAM, and to the console (kernel/printk.c of 2.6.9).
-import { cpu, step } from "../../emulator/cpu/cpu.ts";
+import { cpu, giveWay, mustGiveWay, step } from "../../emulator/cpu/cpu.ts";
 import { M, poke64, pokePtr, poke32 } from "../abi/ram.ts";
 import { array, char, charPtr, int, ulong } from "../abi/types.ts";
 import { K } from "./kernel.ts";
 import { kfunc, kleaf } from "./kfunc.ts";
 import { Spinlock, force_unlock, spin_lock_irqsave, spin_unlock_irqrestore } from "./spinlock.ts";
+
+const NEWLINE = 10;
 
 export interface ConsoleLine {
   /** Nanoseconds since power-on. */
@@ -17,6 +19,10 @@ export interface ConsoleLine {
 export const LOG_BUF_BYTES = 1 << 17;
 /** Formatting and the ring: per character; the console itself writes to a buffered device. */
 const CHARACTER_NS = 12;
+/** Characters between two preemption points: a long message must not hold up the other CPUs' time. */
+const PIECE = 64;
+/** KERN_WARNING: the level of messages that name none. */
+const DEFAULT_LEVEL = 4;
 
 export class Console {
   readonly lines: ConsoleLine[] = [];
@@ -26,6 +32,7 @@ export class Console {
   private readonly endAt: number;
   private end = 0;
   private partial = "";
+  private atLineStart = true;
   /** oops_in_progress: the log's lock is broken open rather than waited for. */
   oopsInProgress = false;
 
@@ -37,12 +44,19 @@ export class Console {
     this.logbufLock = new Spinlock(K.staticBytes("logbuf_lock", 8, 8), "logbuf_lock");
   }
 
+  private store(character: number): void {
+    M.u8[this.bufAt + (this.end & (LOG_BUF_BYTES - 1))] = character;
+    this.end++;
+  }
+
   /** Puts text into the ring (with its level) and completed lines on the console. */
   emit(level: number, text: string): void {
-    const stored = `<${level}>${text}`;
-    for (let i = 0; i < stored.length; i++) {
-      M.u8[this.bufAt + (this.end & (LOG_BUF_BYTES - 1))] = stored.charCodeAt(i);
-      this.end++;
+    for (let i = 0; i < text.length; i++) {
+      // The level stands at the start of each line, not of each call.
+      if (this.atLineStart) for (let j = 0; j < 3; j++) this.store("<0>".charCodeAt(j) + (j === 1 ? level : 0));
+      const character = text.charCodeAt(i);
+      this.store(character);
+      this.atLineStart = character === NEWLINE;
     }
     if (M.word8) poke64(this.endAt, this.end);
     else poke32(this.endAt, this.end);
@@ -72,8 +86,12 @@ export const printk = kfunc("printk", function* (text: string, level: number) {
   const { console } = K;
   if (console.oopsInProgress && console.logbufLock.isHeld) zap_locks();
   const flags = yield* spin_lock_irqsave(console.logbufLock);
-  step(text.length * CHARACTER_NS);
-  console.emit(level ?? 4, text);
+  for (let at = 0; at < text.length; at += PIECE) {
+    const piece = text.slice(at, at + PIECE);
+    step(piece.length * CHARACTER_NS);
+    console.emit(level ?? DEFAULT_LEVEL, piece);
+    if (mustGiveWay()) yield* giveWay(cpu);
+  }
   yield* spin_unlock_irqrestore(console.logbufLock, flags);
 });
 

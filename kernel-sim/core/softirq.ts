@@ -4,8 +4,9 @@ import { M, peek32, poke32, storePtr } from "../abi/ram.ts";
 import { tasklet_struct } from "../abi/structs/base.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, this_cpu } from "./kernel.ts";
-import { kfunc, kleaf } from "./kfunc.ts";
+import { kfunc } from "./kfunc.ts";
 import { local_irq_disable, local_irq_restore, local_irq_save } from "./spinlock.ts";
+import { msleep } from "./timer.ts";
 
 export const HI_SOFTIRQ = 0;
 export const TIMER_SOFTIRQ = 1;
@@ -139,7 +140,9 @@ function* runTasklets(queues: Tasklet[][], softirq: number): Generator<void, voi
     if ((t.s.state & TASKLET_STATE_RUN) !== 0) {
       // Another CPU runs it: try again later.
       const saved = local_irq_save();
-      queues[cpu.id]!.unshift(t);
+      const queue = queues[cpu.id]!;
+      storePtr(t.addr, queue[0]?.addr ?? 0);
+      queue.unshift(t);
       raise_softirq_irqoff(softirq);
       yield* local_irq_restore(saved);
       continue;
@@ -153,7 +156,7 @@ function* runTasklets(queues: Tasklet[][], softirq: number): Generator<void, voi
 export const tasklet_action = kfunc("tasklet_action", () => runTasklets(K.softirqs.tasklets, TASKLET_SOFTIRQ));
 export const tasklet_hi_action = kfunc("tasklet_hi_action", () => runTasklets(K.softirqs.hiTasklets, HI_SOFTIRQ));
 
-/** Waits until the tasklet neither is scheduled nor runs. */
-export const tasklet_kill = kleaf("tasklet_kill", (t: Tasklet) => {
-  t.s.state = t.s.state & ~TASKLET_STATE_SCHED;
+/** Waits until the tasklet neither is scheduled nor runs. Context: process. */
+export const tasklet_kill = kfunc("tasklet_kill", function* (t: Tasklet) {
+  while (t.s.state !== 0) yield* msleep(1);
 });

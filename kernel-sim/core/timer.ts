@@ -1,14 +1,14 @@
 // Kernel timers (kernel/timer.c of 2.6.9): the cascading wheel of each CPU, in RAM; jiffies; the tick.
 import { busyFor, cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { makeEvent } from "../../emulator/time/events.ts";
-import { M, peek32, poke32, poke64, pokePtr } from "../abi/ram.ts";
+import { M, poke32, poke64, pokePtr } from "../abi/ram.ts";
 import { timer_list, timespec } from "../abi/structs/base.ts";
 import { tvec_t_base_s } from "../abi/structs/sched.ts";
 import { u64, ulong } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, current, this_cpu } from "./kernel.ts";
 import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
-import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_next } from "./list.ts";
+import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_entries, list_next, list_splice_init } from "./list.ts";
 import { schedule, scheduler_tick, try_to_wake_up } from "./sched.ts";
 import { TIMER_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "./softirq.ts";
 import { Spinlock, spin_lock_irq, spin_lock_irqsave, spin_unlock_irq, spin_unlock_irqrestore } from "./spinlock.ts";
@@ -18,6 +18,9 @@ export const LOCAL_TIMER_VECTOR = 0xef;
 /** jiffies at power-on: five minutes before the 32-bit wrap, as on every Linux. */
 export const INITIAL_JIFFIES = 0x1_0000_0000 - 300 * 1000;
 export const MAX_SCHEDULE_TIMEOUT = Infinity;
+
+/** What the five levels span: 2^32 jiffies. */
+const WHEEL_JIFFIES = 0x1_0000_0000;
 
 /** A timer: its struct is in RAM; JavaScript keeps the function. */
 export interface Timer {
@@ -37,6 +40,8 @@ export class TimerBase {
   readonly addr: number;
   timerJiffies: number;
   private readonly vectors: readonly number[];
+  /** List head for the timers that are due: those that their functions arm go on the wheel, not there. */
+  readonly dueList: number;
   /** The timers on this wheel by the address of their list entry. */
   readonly byEntry = new Map<number, Timer>();
 
@@ -47,6 +52,8 @@ export class TimerBase {
     this.timerJiffies = INITIAL_JIFFIES;
     const at = (field: string): number => addr + K.offsetOf(tvec_t_base_s, field);
     this.vectors = [at("tv1"), at("tv2"), at("tv3"), at("tv4"), at("tv5")];
+    this.dueList = K.bootmem(16);
+    this.s.timer_jiffies = INITIAL_JIFFIES;
     this.clear();
   }
 
@@ -56,6 +63,7 @@ export class TimerBase {
     for (let i = 0; i < 256; i++) INIT_LIST_HEAD(this.vectors[0]! + i * head);
     for (let level = 1; level < 5; level++)
       for (let i = 0; i < 64; i++) INIT_LIST_HEAD(this.vectors[level]! + i * head);
+    INIT_LIST_HEAD(this.dueList);
     this.byEntry.clear();
   }
 
@@ -65,12 +73,15 @@ export class TimerBase {
     const delta = expires - this.timerJiffies;
     if (delta < 0) return this.vectors[0]! + (this.timerJiffies % 256) * head;
     if (delta < 256) return this.vectors[0]! + (expires % 256) * head;
-    let shift = 256;
-    for (let level = 1; level < 5; level++) {
-      if (delta < shift * 64 || level === 4) return this.vectors[level]! + (Math.floor(expires / shift) % 64) * head;
-      shift *= 64;
+    // What lies beyond the wheel waits in its last slot, and is looked at again when that comes round.
+    const at = delta < WHEEL_JIFFIES ? expires : this.timerJiffies + WHEEL_JIFFIES - 1;
+    let level = 1;
+    let scale = 256;
+    while (level < 4 && delta >= scale * 64) {
+      level++;
+      scale *= 64;
     }
-    return this.vectors[0]!;
+    return this.vectors[level]! + (Math.floor(at / scale) % 64) * head;
   }
 
   /** The list of level 0 that is due at `jiffy`. */
@@ -84,8 +95,7 @@ export class TimerBase {
     let scale = 256;
     for (let level = 1; level < 5 && jiffy % scale === 0; level++) {
       const slot = this.vectors[level]! + (Math.floor(jiffy / scale) % 64) * head;
-      while (!list_empty(slot)) {
-        const entry = list_next(slot);
+      for (const entry of list_entries(slot)) {
         list_del(entry);
         list_add_tail(entry, this.slotFor(this.byEntry.get(entry)!.expires));
       }
@@ -201,12 +211,17 @@ export function mod_timer(timer: Timer, expires: number): Running<number> {
 }
 
 export const __mod_timer = kfunc("__mod_timer", function* (timer: Timer, expires: number) {
-  const was = yield* del_timer(timer);
-  const base = K.time.bases[cpu.id]!;
-  const flags = yield* spin_lock_irqsave(base.lock);
-  put_timer(base, timer, expires);
-  yield* spin_unlock_irqrestore(base.lock, flags);
-  return was;
+  let was = 0;
+  for (;;) {
+    if ((yield* del_timer(timer)) !== 0) was = 1;
+    const base = K.time.bases[cpu.id]!;
+    const flags = yield* spin_lock_irqsave(base.lock);
+    // Another CPU may have armed it while this one waited for the lock (the kernel's timer->lock keeps it out).
+    const free = timer.base === undefined;
+    if (free) put_timer(base, timer, expires);
+    yield* spin_unlock_irqrestore(base.lock, flags);
+    if (free) return was;
+  }
 });
 
 /** Links a timer into a wheel; the caller has the wheel's lock (or is alone). */
@@ -223,13 +238,16 @@ export const add_timer = (timer: Timer, expires: number): Running<number> => mod
 
 /** Disarms a timer. Returns 1 when it was armed. Context: any. */
 export const del_timer = kfunc("del_timer", function* (timer: Timer) {
-  const base = timer.base;
-  if (!base) return 0;
-  const flags = yield* spin_lock_irqsave(base.lock);
-  const was = timer.base === base ? 1 : 0;
-  if (was) detach_timer(timer);
-  yield* spin_unlock_irqrestore(base.lock, flags);
-  return was;
+  for (;;) {
+    const { base } = timer;
+    if (!base) return 0;
+    const flags = yield* spin_lock_irqsave(base.lock);
+    // It may have moved to another CPU's wheel meanwhile.
+    const stillThere = timer.base === base;
+    if (stillThere) detach_timer(timer);
+    yield* spin_unlock_irqrestore(base.lock, flags);
+    if (stillThere) return 1;
+  }
 });
 
 export function detach_timer(timer: Timer): void {
@@ -239,8 +257,20 @@ export function detach_timer(timer: Timer): void {
   timer.s.base = 0;
 }
 
-/** As del_timer; also waits until its function does not run on another CPU. */
-export const del_timer_sync = (timer: Timer): Running<number> => del_timer(timer);
+/**
+ * As del_timer; also waits until its function runs nowhere, and until it has not armed itself again. Must not: be called by
+ * the function itself, or with a lock held that the function takes (it waits for ever, busily).
+ */
+export const del_timer_sync = kfunc("del_timer_sync", function* (timer: Timer) {
+  let was = 0;
+  do {
+    if ((yield* del_timer(timer)) !== 0) was = 1;
+    while (K.time.bases.some((base) => base.s.running_timer === timer.addr)) yield* delayNs(CPU_RELAX_NS);
+  } while (timer.base !== undefined);
+  return was;
+});
+/** A busy wait looks again this often. */
+const CPU_RELAX_NS = 200;
 
 /** Runs the timers that are due on this CPU's wheel. Softirq. */
 export const run_timer_softirq = kfunc("run_timer_softirq", function* () {
@@ -253,8 +283,10 @@ export const run_timer_softirq = kfunc("run_timer_softirq", function* () {
     base.timerJiffies = jiffy + 1;
     base.s.timer_jiffies = jiffy + 1;
     const slot = base.due(jiffy);
-    while (!list_empty(slot)) {
-      const timer = base.byEntry.get(list_next(slot))!;
+    if (list_empty(slot)) continue;
+    list_splice_init(slot, base.dueList);
+    while (!list_empty(base.dueList)) {
+      const timer = base.byEntry.get(list_next(base.dueList))!;
       base.s.running_timer = timer.addr;
       detach_timer(timer);
       yield* spin_unlock_irq(base.lock);
@@ -327,10 +359,10 @@ export function delayNs(ns: number): Running {
   // With interrupts off and nobody behind, time just passes.
   if (!c.interruptsEnabled && end <= c.horizon && end < c.landAt) {
     while (c.clock < end) {
-      const at = Math.min(end, Math.max(c.limit, c.clock));
-      c.advanceTo(at);
-      if (at === end) break;
-      if (c.landAt <= end || c.horizon < end) return busyFor(end - c.clock);
+      // From event to event: one may bring an NMI, or another CPU back to life.
+      if (c.limit <= c.clock) c.owner.cross(c);
+      else c.advanceTo(Math.min(end, c.limit));
+      if (c.landAt <= end || c.horizon < end) return busyFor(Math.max(0, end - c.clock));
     }
     return finished();
   }

@@ -32,9 +32,7 @@ export const prepare_to_wait = kfunc(
   "prepare_to_wait",
   function* (queue: WaitQueue, state: number, exclusive: boolean) {
     const task = current();
-    const size = Math.ceil(K.sizeOf(wait_queue_t) / 16) * 16;
-    // The entry lives in the caller's frame: below what this function pushed, in the task's red zone of the simulation.
-    const node = waitNode(task, size);
+    const node = waitNode(task, queue);
     const entry = node + K.offsetOf(wait_queue_t, "task_list");
     const w = K.view(wait_queue_t, node);
     w.flags = exclusive ? 1 : 0;
@@ -50,22 +48,36 @@ export const prepare_to_wait = kfunc(
   },
 );
 
-const nodes = new WeakMap<Task, number>();
-/** Each task has one wait_queue_t of its own, at the foot of its stack page: it sleeps on one queue at a time. */
-function waitNode(task: Task, size: number): number {
-  let node = nodes.get(task);
-  if (node === undefined) {
-    node = task.stack + 512;
-    nodes.set(task, node);
-    M.u8.fill(0, node, node + size);
-  }
-  return node;
+/** The queues that a task is linked into, by node. It may sleep on one inside another: a condition that sleeps, say. */
+const nodesOf = new WeakMap<Task, (WaitQueue | undefined)[]>();
+const MAX_NODES = 8;
+/** The wait_queue_t of a task lie at the foot of its stack page, out of the way of its frames. */
+const NODES_OFFSET = 512;
+
+/** The task's wait_queue_t on this queue: the one that is linked already, or a free one. */
+function waitNode(task: Task, queue: WaitQueue): number {
+  let nodes = nodesOf.get(task);
+  if (!nodes) nodesOf.set(task, (nodes = []));
+  let at = nodes.indexOf(queue);
+  if (at < 0) at = nodes.indexOf(undefined);
+  if (at < 0) at = nodes.length;
+  if (at >= MAX_NODES) throw new Error(`${task.name} sleeps on more than ${MAX_NODES} wait queues at once`);
+  nodes[at] = queue;
+  return task.stack + NODES_OFFSET + at * Math.ceil(K.sizeOf(wait_queue_t) / 16) * 16;
+}
+
+/** The queue's entry is not linked any more. */
+function freeNode(task: Task, queue: WaitQueue): void {
+  const nodes = nodesOf.get(task);
+  const at = nodes?.indexOf(queue) ?? -1;
+  if (at >= 0) nodes![at] = undefined;
 }
 
 export const finish_wait = kfunc("finish_wait", function* (queue: WaitQueue, entry: number) {
   current().s.state = TASK_RUNNING;
   const flags = yield* spin_lock_irqsave(queue.lock);
   if (queue.sleepers.delete(entry)) list_del(entry);
+  freeNode(current(), queue);
   yield* spin_unlock_irqrestore(queue.lock, flags);
 });
 
@@ -93,7 +105,7 @@ export const wait_event_timeout = kfunc(
   },
 );
 
-/** Wakes every sleeper, but only the first `exclusive` exclusive ones. Context: any; the queue's lock inside. */
+/** Wakes every sleeper, but only the first `exclusive` exclusive ones (0: those too). Context: any; the queue's lock inside. */
 export const __wake_up = kfunc("__wake_up", function* (queue: WaitQueue, exclusive: number) {
   const flags = yield* spin_lock_irqsave(queue.lock);
   let left = exclusive;
@@ -101,8 +113,9 @@ export const __wake_up = kfunc("__wake_up", function* (queue: WaitQueue, exclusi
     for (const entry of list_entries(queue.list)) {
       const sleeper = queue.sleepers.get(entry);
       if (!sleeper) continue;
-      yield* try_to_wake_up(sleeper.task);
-      if (sleeper.exclusive && --left === 0) break;
+      // One that was woken before, and has not run since, does not count: this wake-up is for the next.
+      const woken = yield* try_to_wake_up(sleeper.task);
+      if (woken !== 0 && sleeper.exclusive && --left === 0) break;
     }
   }
   yield* spin_unlock_irqrestore(queue.lock, flags);

@@ -4,7 +4,7 @@ import type { RandomStream } from "../../emulator/time/random.ts";
 import { M, poke32 } from "../abi/ram.ts";
 import { MAX_ORDER } from "../abi/structs/mm.ts";
 import { K } from "../core/kernel.ts";
-import { ZONE_HIGHMEM } from "../mm/page-alloc.ts";
+import { ZONE_HIGHMEM, ZONE_NORMAL } from "../mm/page-alloc.ts";
 import { ZONE_SHIFT, pfn_to_page } from "../mm/page.ts";
 import type { Zone } from "../mm/zone.ts";
 
@@ -24,8 +24,10 @@ const TEMPLATES = 4;
  * Returns the number of pages filled; fewer than asked for when memory is short (a sixteenth stays free).
  */
 export function fillMemory(fraction: number, random: RandomStream = K.machine.random.stream("memory")): number {
-  const zone = K.pages.zones[ZONE_HIGHMEM]!;
-  const room = Math.floor((zone.freePages * 15) / 16 / CLUSTER_PAGES);
+  const high = K.pages.zones[ZONE_HIGHMEM]!;
+  // A machine whose RAM is all flat needs much of it for the kernel itself.
+  const [zone, share] = high.freePages > 0 ? [high, 15 / 16] : [K.pages.zones[ZONE_NORMAL]!, 1 / 2];
+  const room = Math.floor((zone.freePages * share) / CLUSTER_PAGES);
   let clusters = Math.min(room, Math.round((fraction * K.machine.memory.ramPages) / CLUSTER_PAGES));
   if (clusters <= 0) return 0;
   const filled = clusters * CLUSTER_PAGES;

@@ -23,7 +23,13 @@ function run(options: Partial<LoadOptions> = {}, ms = 60, seed = 1, stop = false
   let load: Load | undefined;
   runKernel(k, function* () {
     for (const disk of disks) yield* attachTestDisk(disk);
-    load = yield* start_load({ ...DEFAULT_LOAD, processes: 8, devices: ["/dev/sda", "sdb"], fileBytes: 1 << 20, ...options });
+    load = yield* start_load({
+      ...DEFAULT_LOAD,
+      processes: 8,
+      devices: ["/dev/sda", "sdb"],
+      fileBytes: 1 << 20,
+      ...options,
+    });
     yield* msleep(ms);
     if (!stop) return;
     load.stopping = true;
@@ -68,7 +74,12 @@ describe("the load", () => {
   });
 
   test("an older generation than the one synced is found out too", () => {
-    const { load, disks, verify } = run({ mix: { bufferedWrite: 1, fsync: 1, directRead: 0, directWrite: 0 }, fileBytes: 65536 }, 60, 3, true);
+    const { load, disks, verify } = run(
+      { mix: { bufferedWrite: 1, fsync: 1, directRead: 0, directWrite: 0 }, fileBytes: 65536 },
+      60,
+      3,
+      true,
+    );
     const process = load.processes[0]!;
     const block = process.ledger.touchedBlocks.find((b) => process.ledger.atLeast(b, "synced") > 1)!;
     const words = new Uint32Array(128);
@@ -94,6 +105,24 @@ describe("the load", () => {
 
   test("names a device that does not exist", () => {
     expect(() => run({ devices: ["/dev/sdz1"] })).toThrow(/no block device \/dev\/sdz1/);
+  });
+});
+
+describe("a machine whose RAM is all in the flat window", () => {
+  test("runs the same load and can be filled", () => {
+    const k = bootTestMachine({ cpus: 2, flatMiB: 64 });
+    expect(fillMemory(0.1)).toBeGreaterThan(1000);
+    const disk = new TestDisk();
+    let load: Load | undefined;
+    runKernel(k, function* () {
+      yield* attachTestDisk(disk);
+      load = yield* start_load({ ...DEFAULT_LOAD, processes: 3, devices: ["sda"], fileBytes: 1 << 20 });
+      yield* msleep(30);
+    });
+    expect(load!.calls).toBeGreaterThan(50);
+    expect(load!.complaints).toEqual([]);
+    expect(k.reports).toEqual([]);
+    expect(load!.verify("acknowledged", (_name, sector, into) => disk.media.read(sector * 512, into))).toEqual([]);
   });
 });
 

@@ -110,7 +110,13 @@ export const start_load = kfunc("start_load", function* (options: LoadOptions) {
 });
 
 /** Each process gets an equal share of its partition, and a file at the start of it. */
-function makeProcess(options: LoadOptions, device: BlockDevice, i: number, place: number, sharers: number): LoadProcess {
+function makeProcess(
+  options: LoadOptions,
+  device: BlockDevice,
+  i: number,
+  place: number,
+  sharers: number,
+): LoadProcess {
   const share = Math.floor(device.sectors / sharers / SECTORS_PER_BLOCK);
   const blocks = Math.min(share, Math.floor((options.fileBytes ?? DEFAULT_FILE_BYTES) / BLOCK_BYTES));
   if (blocks < 1) throw new Error(`load: ${device.name} is too small for ${sharers} processes`);

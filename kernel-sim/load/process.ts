@@ -147,4 +147,3 @@ function checkBlock(load: Load, p: LoadProcess, block: number, address: number):
     }
   }
 }
-

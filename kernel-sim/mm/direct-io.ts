@@ -124,9 +124,12 @@ const dioCount = kfunc("dio_bio_submit", function* (dio: DirectIo, change: numbe
 export const invalidate_inode_pages2_range = kfunc(
   "invalidate_inode_pages2",
   function* (mapping: AddressSpace, pos: number, bytes: number) {
+    const first = Math.floor(pos / FRAME_SIZE);
     const last = Math.ceil((pos + bytes) / FRAME_SIZE);
-    for (let index = Math.floor(pos / FRAME_SIZE); index < last; index++) {
-      if (!mapping.pages.has(index)) continue;
+    // A whole disk has more places than cached pages: look at the pages then.
+    const indexes = last - first > mapping.pages.size ? [...mapping.pages.keys()] : rangeOf(first, last);
+    for (const index of indexes) {
+      if (index < first || index >= last || !mapping.pages.has(index)) continue;
       const page = yield* find_get_page(mapping, index);
       if (page === 0) continue;
       yield* lock_page(page);
@@ -137,3 +140,5 @@ export const invalidate_inode_pages2_range = kfunc(
     }
   },
 );
+
+const rangeOf = (first: number, last: number): number[] => Array.from({ length: last - first }, (_, i) => first + i);

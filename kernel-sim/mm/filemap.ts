@@ -2,7 +2,16 @@
 import { step } from "../../emulator/cpu/cpu.ts";
 import { FRAME_SIZE } from "../../emulator/memory/pool.ts";
 import { M } from "../abi/ram.ts";
-import { BIO_UPTODATE, bio_add_page, bio_alloc, bio_put, bio_target, bvecAt, bvecPage, type Bio } from "../block/bio.ts";
+import {
+  BIO_UPTODATE,
+  bio_add_page,
+  bio_alloc,
+  bio_put,
+  bio_target,
+  bvecAt,
+  bvecPage,
+  type Bio,
+} from "../block/bio.ts";
 import { BIO_MAX_PAGES } from "../block/block-layer.ts";
 import { submit_bio } from "../block/make-request.ts";
 import { READ } from "../block/request.ts";
@@ -19,7 +28,16 @@ import {
   wait_on_page_locked,
   type AddressSpace,
 } from "./page-cache.ts";
-import { PG_error, PG_referenced, PG_uptodate, clear_page_flag, page_index, page_to_phys, set_page_flag, test_page_flag } from "./page.ts";
+import {
+  PG_error,
+  PG_referenced,
+  PG_uptodate,
+  clear_page_flag,
+  page_index,
+  page_to_phys,
+  set_page_flag,
+  test_page_flag,
+} from "./page.ts";
 import { balance_dirty_pages_ratelimited } from "./writeback.ts";
 
 const EIO = 5;
@@ -86,35 +104,38 @@ export const mpage_end_io_read = kfunc("mpage_end_io_read", function* (bio: Bio,
 });
 
 /** Starts reading locked pages; they are unlocked when they have come. Pages that follow each other share a bio. */
-const mpage_readpages = kfunc("mpage_readpages", function* (mapping: AddressSpace, pages: readonly number[], rw: number) {
-  let bio: Bio | undefined;
-  let next = -1;
-  for (let i = 0; i < pages.length; i++) {
-    const page = pages[i]!;
-    const index = page_index(page);
-    const bytes = mapping.bytesAt(index);
-    if (bytes < FRAME_SIZE) {
-      const tail = M.memory.offsetForWrite(page_to_phys(page));
-      M.u8.fill(0, tail, tail + FRAME_SIZE);
-    }
-    if (bio && (index !== next || bio_add_page(bio, page, bytes, 0) !== bytes)) {
-      yield* submit_bio(READ | rw, bio);
-      bio = undefined;
-    }
-    if (!bio) {
-      bio = yield* bio_alloc(GFP_NOFS, Math.min(BIO_MAX_PAGES, pages.length - i));
-      if (!bio) {
-        set_page_flag(page, PG_error);
-        yield* unlock_page(page);
-        continue;
+const mpage_readpages = kfunc(
+  "mpage_readpages",
+  function* (mapping: AddressSpace, pages: readonly number[], rw: number) {
+    let bio: Bio | undefined;
+    let next = -1;
+    for (let i = 0; i < pages.length; i++) {
+      const page = pages[i]!;
+      const index = page_index(page);
+      const bytes = mapping.bytesAt(index);
+      if (bytes < FRAME_SIZE) {
+        const tail = M.memory.offsetForWrite(page_to_phys(page));
+        M.u8.fill(0, tail, tail + FRAME_SIZE);
       }
-      bio_target(bio, mapping.bdev, mapping.sectorOf(index), mpage_end_io_read, mapping);
-      bio_add_page(bio, page, bytes, 0);
+      if (bio && (index !== next || bio_add_page(bio, page, bytes, 0) !== bytes)) {
+        yield* submit_bio(READ | rw, bio);
+        bio = undefined;
+      }
+      if (!bio) {
+        bio = yield* bio_alloc(GFP_NOFS, Math.min(BIO_MAX_PAGES, pages.length - i));
+        if (!bio) {
+          set_page_flag(page, PG_error);
+          yield* unlock_page(page);
+          continue;
+        }
+        bio_target(bio, mapping.bdev, mapping.sectorOf(index), mpage_end_io_read, mapping);
+        bio_add_page(bio, page, bytes, 0);
+      }
+      next = index + 1;
     }
-    next = index + 1;
-  }
-  if (bio) yield* submit_bio(READ | rw, bio);
-});
+    if (bio) yield* submit_bio(READ | rw, bio);
+  },
+);
 
 /** The page at `index`, up to date, with a reference; 0 when it cannot be read. Context: process; sleeps. */
 export const read_cache_page = kfunc("read_cache_page", function* (mapping: AddressSpace, index: number) {

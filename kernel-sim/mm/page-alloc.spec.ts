@@ -1,6 +1,7 @@
 // Goal: the allocator never hands a page out twice, and loses none. Method: random allocations on a booted machine, RAM lists walked.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { ADDRESS_MAPS } from "../abi/address-maps.ts";
 import { runKernel } from "../core/boot.ts";
 import { K } from "../core/kernel.ts";
 import { bootTestMachine } from "../core/testing.ts";
@@ -15,8 +16,7 @@ import {
   alloc_pages,
   free_pages,
 } from "./page-alloc.ts";
-import { PG_reserved, page_count, page_to_pfn, pfn_to_page, test_page_flag } from "./page.ts";
-import { far_peekPtr } from "./page.ts";
+import { PG_reserved, far_peekPtr, page_count, page_to_pfn, pfn_to_page, test_page_flag } from "./page.ts";
 import { MAX_ORDER } from "../abi/structs/mm.ts";
 
 /** Free frames by walking the buddy lists. */
@@ -36,6 +36,16 @@ function freeFrames(zoneIndex: number): Set<number> {
 }
 
 describe("after boot", () => {
+  test.each(Object.entries(ADDRESS_MAPS))(
+    "%s: no frame is free twice, and counters agree with the lists",
+    (_name, map) => {
+      const k = bootTestMachine({ boot: { map } });
+      for (const zone of [ZONE_NORMAL, ZONE_HIGHMEM])
+        expect(freeFrames(zone).size).toBe(k.pages.zones[zone]!.freePages);
+      expect(far_peekPtr(k.symbol("mem_map"))).toBe(k.pages.memMap);
+    },
+  );
+
   test("every frame is reserved or free, zones do not overlap, and the symbols say so", () => {
     const k = bootTestMachine();
     const normal = freeFrames(ZONE_NORMAL);

@@ -10,7 +10,14 @@ import { ptr, ulong, voidPtr } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
-import { local_irq_restore, local_irq_save, spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore } from "../core/spinlock.ts";
+import {
+  local_irq_restore,
+  local_irq_save,
+  spin_lock,
+  spin_lock_irqsave,
+  spin_unlock,
+  spin_unlock_irqrestore,
+} from "../core/spinlock.ts";
 import { SlabCaches } from "./slab.ts";
 import { try_to_free_pages } from "./vmscan.ts";
 import type { AddressSpace } from "./page-cache.ts";
@@ -182,8 +189,20 @@ export class PageAllocator {
       if (k.map.model.wordBytes === 8) poke64(at, value);
       else poke32(at, value);
     };
-    pokePtr(k.static("mem_map", ptr(() => page_struct)), this.memMap);
-    pokePtr(k.static("pgdat_list", ptr(() => pglist_data)), contig);
+    pokePtr(
+      k.static(
+        "mem_map",
+        ptr(() => page_struct),
+      ),
+      this.memMap,
+    );
+    pokePtr(
+      k.static(
+        "pgdat_list",
+        ptr(() => pglist_data),
+      ),
+      contig,
+    );
     pokePtr(k.static("high_memory", voidPtr), Math.min(k.machine.memory.flatBytes, k.machine.memory.endOfRam));
     word("max_mapnr", this.maxPfn);
     word("num_physpages", this.maxPfn);

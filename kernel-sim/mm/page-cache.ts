@@ -8,7 +8,13 @@ import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
 import { list_empty } from "../core/list.ts";
 import { schedule } from "../core/sched.ts";
-import { Spinlock, spin_lock_irq, spin_lock_irqsave, spin_unlock_irq, spin_unlock_irqrestore } from "../core/spinlock.ts";
+import {
+  Spinlock,
+  spin_lock_irq,
+  spin_lock_irqsave,
+  spin_unlock_irq,
+  spin_unlock_irqrestore,
+} from "../core/spinlock.ts";
 import { TASK_UNINTERRUPTIBLE } from "../core/task.ts";
 import { finish_wait, prepare_to_wait, wake_up_all } from "../core/wait.ts";
 import { __GFP_HIGHMEM, __GFP_WAIT, __GFP_IO, __GFP_FS, alloc_page, put_page } from "./page-alloc.ts";
@@ -53,7 +59,10 @@ export class AddressSpace {
   /** When the oldest dirty page was made so, in jiffies. */
   dirtiedWhen = 0;
 
-  constructor(bdev: BlockDevice, file?: { readonly name: string; readonly startSector: number; readonly sectors: number }) {
+  constructor(
+    bdev: BlockDevice,
+    file?: { readonly name: string; readonly startSector: number; readonly sectors: number },
+  ) {
     this.bdev = bdev;
     this.name = file ? file.name : bdev.name;
     this.startSector = file ? file.startSector : 0;

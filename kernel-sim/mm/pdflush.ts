@@ -9,7 +9,13 @@ import { K, current } from "../core/kernel.ts";
 import { kfunc, textAddressOf } from "../core/kfunc.ts";
 import { INIT_LIST_HEAD, list_add, list_del_init, list_empty, list_next } from "../core/list.ts";
 import { schedule, set_current_state, try_to_wake_up } from "../core/sched.ts";
-import { Spinlock, spin_lock_irq, spin_lock_irqsave, spin_unlock_irq, spin_unlock_irqrestore } from "../core/spinlock.ts";
+import {
+  Spinlock,
+  spin_lock_irq,
+  spin_lock_irqsave,
+  spin_unlock_irq,
+  spin_unlock_irqrestore,
+} from "../core/spinlock.ts";
 import { TASK_INTERRUPTIBLE, type Task } from "../core/task.ts";
 import { init_timer, mod_timer, type Timer } from "../core/timer.ts";
 import { wb_kupdate, writebackControl } from "./writeback.ts";

@@ -2,13 +2,7 @@
 import { cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { FRAME_SIZE } from "../../emulator/memory/pool.ts";
 import { M, peek32, peekPtr, poke32, pokePtr, store32, storePtr } from "../abi/ram.ts";
-import {
-  array_cache,
-  cache_sizes,
-  kmem_cache_s,
-  kmem_list3,
-  slab as slab_struct,
-} from "../abi/structs/mm.ts";
+import { array_cache, cache_sizes, kmem_cache_s, kmem_list3, slab as slab_struct } from "../abi/structs/mm.ts";
 import { list_head } from "../abi/structs/base.ts";
 import { array } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
@@ -18,7 +12,16 @@ import { kfunc } from "../core/kfunc.ts";
 import { INIT_LIST_HEAD, list_add, list_add_tail, list_del, list_empty, list_next } from "../core/list.ts";
 import { Spinlock, local_irq_restore, local_irq_save, spin_lock, spin_unlock } from "../core/spinlock.ts";
 import { alloc_pages, free_pages } from "./page-alloc.ts";
-import { PG_slab, far_peekPtr, far_storePtr, page_lru, page_to_phys, pfn_to_page, set_page_flag, virt_to_page } from "./page.ts";
+import {
+  PG_slab,
+  far_peekPtr,
+  far_storePtr,
+  page_lru,
+  page_to_phys,
+  pfn_to_page,
+  set_page_flag,
+  virt_to_page,
+} from "./page.ts";
 
 /** End of a slab's chain of free objects. */
 const BUFCTL_END = 0xffffffff;

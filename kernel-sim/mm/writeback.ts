@@ -1,6 +1,15 @@
 // Dirty pages on their way to the disk: limits, pdflush, fsync (mm/page-writeback.c, mm/pdflush.c of 2.6.9).
 import { finished, type Running } from "../../emulator/cpu/cpu.ts";
-import { BIO_UPTODATE, bio_add_page, bio_alloc, bio_put, bio_target, bvecAt, bvecPage, type Bio } from "../block/bio.ts";
+import {
+  BIO_UPTODATE,
+  bio_add_page,
+  bio_alloc,
+  bio_put,
+  bio_target,
+  bvecAt,
+  bvecPage,
+  type Bio,
+} from "../block/bio.ts";
 import { BIO_MAX_PAGES } from "../block/block-layer.ts";
 import { submit_bio } from "../block/make-request.ts";
 import { blkdev_issue_flush } from "../block/queue.ts";

@@ -221,4 +221,3 @@ export class Zone {
 /** A bit per pair of blocks, in whole words. */
 const mapBytesOf = (spannedPages: number, order: number): number =>
   order === MAX_ORDER - 1 ? 0 : Math.ceil((Math.ceil(spannedPages / 2 ** (order + 1)) + 1) / 64) * 8;
-

@@ -1,6 +1,6 @@
 // A SCSI device's request queue: preparing requests and sending commands (drivers/scsi/scsi_lib.c of 2.6.9).
 import type { Segment } from "../../emulator/memory/memory.ts";
-import { M, poke32 } from "../abi/ram.ts";
+import { M } from "../abi/ram.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
 import { list_add_tail, list_del_init, list_empty } from "../core/list.ts";
@@ -231,4 +231,3 @@ export function scsi_alloc_queue(sdev: scsi_device): RequestQueue {
   K.scsi.byStarvedEntry.set(sdev.starved_entry, sdev);
   return q;
 }
-void poke32;

@@ -141,7 +141,11 @@ const start_dump = kfunc("start_diskdump_service", function* (lab: Lab): Generat
       store: place.store(),
     })),
   };
-  const options = { formula: dump.signature, procStyle: "paper", freeze: dump.freeze } as const;
+  const { preserved } = lab.hardware;
+  const options = {
+    ...({ formula: dump.signature, procStyle: "paper", freeze: dump.freeze } as const),
+    ...(preserved ? { preserved } : {}),
+  };
   const failed = yield* start(system, optionsFor(system, options));
   for (const { device, errno } of failed) {
     throw new UsageError(`dump.devices: ${device} cannot be registered as a dump device (error ${errno})`);

@@ -163,7 +163,8 @@ function compareCore(lab: Lab, witness: Witness, dump: DumpOutcome): PageVerdict
     if (image.shortcomings.length > 0) return image.shortcomings.join("; ");
     const sink = new PageStoreSink(lab.hardware.machine.memory.pool);
     const layout = writeCore(image, sink);
-    const verdict = comparePages(sink.store, layout, snapshot, diskdumpOf(lab.kernel)!.touchedRanges());
+    const dd = diskdumpOf(lab.kernel)!;
+    const verdict = comparePages(sink.store, layout, snapshot, dd.touchedRanges(), dd.biasBytes);
     sink.store.clear();
     return verdict;
   } catch (error) {

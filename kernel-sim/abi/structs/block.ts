@@ -1,19 +1,5 @@
 // The block layer's structs (include/linux/blkdev.h, bio.h, genhd.h, fs.h, drivers/block/deadline-iosched.c of 2.6.9).
-import {
-  array,
-  char,
-  funcPtr,
-  int,
-  struct,
-  typedef,
-  u64,
-  u8,
-  uint,
-  ulong,
-  u16,
-  voidPtr,
-  charPtr,
-} from "../types.ts";
+import { array, char, funcPtr, int, struct, typedef, u64, u8, uint, ulong, u16, voidPtr, charPtr } from "../types.ts";
 import { atomic_t, listHead, semaphore, spinlock_t, timer_list, wait_queue_head_t, work_struct } from "./base.ts";
 
 /** 64 bits everywhere (CONFIG_LBD), so that a disk may be larger than 2 TiB. */
@@ -95,7 +81,11 @@ export const request_list = struct("request_list", {
   wait: array(wait_queue_head_t, 2),
 });
 
-export const elevator_queue = struct("elevator_queue", { ops: voidPtr, elevator_data: voidPtr, elevator_name: charPtr });
+export const elevator_queue = struct("elevator_queue", {
+  ops: voidPtr,
+  elevator_data: voidPtr,
+  elevator_name: charPtr,
+});
 
 export const request_queue = struct(
   "request_queue",
