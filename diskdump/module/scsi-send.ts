@@ -1,5 +1,5 @@
 // One command to the adapter and back by polling (send_command of scsi_dump.c, with the time limits of its RHEL3 version).
-import { finished, type Running } from "../../emulator/cpu/cpu.ts";
+import { cpu, finished, type Running } from "../../emulator/cpu/cpu.ts";
 import { kleaf, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import { spin_lock, spin_unlock } from "../../kernel-sim/core/spinlock.ts";
@@ -79,9 +79,11 @@ export const send_command = kfunc("send_command", function* (library: DumpLibrar
         yield* printk("scsi_dump: the command timed out\n", 3);
         return -EIO;
       }
+      const start = cpu.clock;
       yield* poll(device);
       yield* delayNs(POLL_INTERVAL_NS);
       if (!library.nothingDue()) yield* diskdump_update(library);
+      else if (scmd.done !== undefined) total += library.skipIdleRounds(start) * POLL_INTERVAL_NS;
     }
     // The whole result is 0 for nearly every command: nothing to decide.
     const ret = scmd.s.result === 0 ? 0 : yield* cmd_result(scmd);

@@ -1,7 +1,7 @@
 // A disk image or vmcore on the host as a byte store.
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import type { ByteStore } from "../../emulator/memory/store.ts";
-import { systemReason, UsageError } from "./errors.ts";
+import { hex, systemReason, UsageError } from "./errors.ts";
 import { readDataExtents, type DataExtents } from "./hole-map.ts";
 
 /** A store that also knows where a piece of data ends. */
@@ -41,14 +41,22 @@ export class FileStore implements HoleAwareStore {
   /** Makes a new image of `sizeBytes`, all hole. Throws a UsageError when the file exists. */
   static create(path: string, sizeBytes: number): FileStore {
     const descriptor = openOrExplain(path, "wx+");
-    ftruncateSync(descriptor, sizeBytes);
+    try {
+      ftruncateSync(descriptor, sizeBytes);
+    } catch (error) {
+      closeSync(descriptor);
+      rmSync(path, { force: true });
+      throw new UsageError(`${path}: cannot be made ${sizeBytes} bytes long: ${systemReason(error)}`, { cause: error });
+    }
     return new FileStore(path, descriptor, true);
   }
 
   read(offset: number, into: Uint8Array): void {
     this.check(offset, into.length);
     for (let done = 0; done < into.length;) {
-      const count = readSync(this.descriptor, into, done, into.length - done, offset + done);
+      const count = this.explain("read", offset + done, () =>
+        readSync(this.descriptor, into, done, into.length - done, offset + done),
+      );
       if (count === 0)
         throw new UsageError(`${this.name}: ends at offset ${offset + done}; it was cut while being read`);
       done += count;
@@ -62,7 +70,20 @@ export class FileStore implements HoleAwareStore {
     this.extents = undefined;
     this.extentsKnown = true;
     for (let done = 0; done < from.length;) {
-      done += writeSync(this.descriptor, from, done, from.length - done, offset + done);
+      done += this.explain("written", offset + done, () =>
+        writeSync(this.descriptor, from, done, from.length - done, offset + done),
+      );
+    }
+  }
+
+  /** A full or failing host disk is nothing that a caller can mend: it becomes a message with file and place. */
+  private explain(what: "read" | "written", offset: number, transfer: () => number): number {
+    try {
+      return transfer();
+    } catch (error) {
+      throw new UsageError(`${this.name}: cannot be ${what} at offset ${hex(offset)}: ${systemReason(error)}`, {
+        cause: error,
+      });
     }
   }
 

@@ -24,6 +24,14 @@ const formatText = (format: FormatReport | undefined): string =>
 
 /** Renders a report, one line per element. */
 export function renderInspect(report: InspectReport): string[] {
+  const lines = linesOf(report);
+  if (report.missingBytes > 0) {
+    lines.push(field("TRUNCATED", `the image ends ${plural(report.missingBytes, "byte")} before the partition does`));
+  }
+  return lines;
+}
+
+function linesOf(report: InspectReport): string[] {
   const title = `${report.name}: `;
   switch (report.kind) {
     case "formatted": {

@@ -6,7 +6,8 @@ import { hasDump, openDump, type DumpImage } from "./dump-image.ts";
 import { isElf, readElfCore, type ElfCore } from "./elf-core.ts";
 import { UsageError } from "./errors.ts";
 import { formatOf, verifyPartition, type WrongBlock } from "./format.ts";
-import { openPartition, readPartitions, type Partition } from "./partition-table.ts";
+import { missingBytesOf } from "./partition-store.ts";
+import { openPartition, readPartitions, SECTOR_SIZE, type Partition } from "./partition-table.ts";
 
 export interface FormatReport {
   readonly formula: "paper" | "rhel4";
@@ -14,7 +15,15 @@ export interface FormatReport {
   readonly blockSize: number;
 }
 
-export type InspectReport = { readonly name: string; readonly sizeBytes: number } & (
+/** What every report says. */
+interface Common {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** Bytes of the partition that the image lacks: it is truncated. */
+  readonly missingBytes: number;
+}
+
+export type InspectReport = Common & (
   | {
       readonly kind: "formatted";
       readonly format: FormatReport;
@@ -35,6 +44,7 @@ export type InspectReport = { readonly name: string; readonly sizeBytes: number 
 
 /** True when nothing is wrong with what was found. */
 export function isSound(report: InspectReport): boolean {
+  if (report.missingBytes > 0) return false;
   switch (report.kind) {
     case "formatted":
       return report.signed !== "damaged";
@@ -43,7 +53,9 @@ export function isSound(report: InspectReport): boolean {
     case "vmcore":
       return report.core.problems.length === 0;
     case "disk":
-      return report.partitions.every(({ report: inner }) => inner.kind === "unknown" || isSound(inner));
+      return report.partitions.every(
+        ({ report: inner }) => isSound(inner) || (inner.kind === "unknown" && inner.missingBytes === 0),
+      );
     default:
       return false;
   }
@@ -51,7 +63,7 @@ export function isSound(report: InspectReport): boolean {
 
 /** Looks at a store and reports; damage is part of the report, not an error. */
 export function inspect(store: ByteStore): InspectReport {
-  const common = { name: store.name, sizeBytes: store.sizeBytes };
+  const common = commonOf(store);
   if (isElf(store)) {
     return reasonOr(common, () => ({ ...common, kind: "vmcore", core: readElfCore(store) }));
   }
@@ -70,9 +82,18 @@ export function inspect(store: ByteStore): InspectReport {
   return { ...common, kind: "unknown", reason };
 }
 
+const commonOf = (store: ByteStore): Common => ({
+  name: store.name,
+  sizeBytes: store.sizeBytes,
+  missingBytes: missingBytesOf(store),
+});
+
 function inspectPartition(disk: ByteStore, partition: Partition): InspectReport {
   const name = `${disk.name} partition ${partition.number}`;
-  const common = { name, sizeBytes: partition.sectorCount * 512 };
+  const sizeBytes = partition.sectorCount * SECTOR_SIZE;
+  const end = partition.startSector * SECTOR_SIZE + sizeBytes;
+  const missingBytes = Math.min(sizeBytes, Math.max(0, end - disk.sizeBytes));
+  const common = { name, sizeBytes, missingBytes };
   return reasonOr(common, () => {
     const store = openPartition(disk, partition.number);
     // A partition table within a partition is not looked for: an extended one would be found again and again.
@@ -83,7 +104,7 @@ function inspectPartition(disk: ByteStore, partition: Partition): InspectReport 
   });
 }
 
-function reasonOr(common: { name: string; sizeBytes: number }, look: () => InspectReport): InspectReport {
+function reasonOr(common: Common, look: () => InspectReport): InspectReport {
   try {
     return look();
   } catch (error) {
@@ -93,7 +114,7 @@ function reasonOr(common: { name: string; sizeBytes: number }, look: () => Inspe
 }
 
 function inspectFormat(store: ByteStore, format: FormatReport): InspectReport {
-  const common = { name: store.name, sizeBytes: store.sizeBytes };
+  const common = commonOf(store);
   const deviceBlocks = Math.floor(store.sizeBytes / format.blockSize);
   const { firstWrong } = verifyPartition(store, format);
   const report = { ...common, kind: "formatted" as const, format, deviceBlocks };

@@ -8,6 +8,8 @@ export class PartitionStore implements HoleAwareStore {
   readonly base: ByteStore;
   /** Where the window begins in `base`, in bytes. */
   readonly startBytes: number;
+  /** Bytes of the partition that lie beyond the end of `base`, as in a truncated image. */
+  readonly missingBytes: number;
 
   /** Throws a RangeError when the window begins beyond the end of `base`; one that only ends there is cut, as a truncated image is. */
   constructor(base: ByteStore, name: string, startBytes: number, sizeBytes: number) {
@@ -20,6 +22,7 @@ export class PartitionStore implements HoleAwareStore {
     this.name = name;
     this.startBytes = startBytes;
     this.sizeBytes = Math.min(sizeBytes, base.sizeBytes - startBytes);
+    this.missingBytes = sizeBytes - this.sizeBytes;
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -52,6 +55,9 @@ export const nextHole = (store: ByteStore, offset: number): number =>
   "nextHole" in store && typeof store.nextHole === "function"
     ? (store as HoleAwareStore).nextHole(offset)
     : store.sizeBytes;
+
+/** Bytes of a partition that its truncated image lacks; 0 for every other store. */
+export const missingBytesOf = (store: ByteStore): number => (store instanceof PartitionStore ? store.missingBytes : 0);
 
 /** The store that really holds the bytes, and the offset there. */
 export function resolveStore(store: ByteStore, offset: number): { store: ByteStore; offset: number } {

@@ -6,7 +6,7 @@ import { firstWrongWord, type SignatureFormula } from "../format/signature.ts";
 import { FileSink } from "./core-sink.ts";
 import { writeCore, type CoreProgress } from "./core-writer.ts";
 import { openDump, hasDump, type DumpImage } from "./dump-image.ts";
-import { errorCode, plural, systemReason, UsageError } from "./errors.ts";
+import { errorCode, hex, plural, systemReason, UsageError } from "./errors.ts";
 import { formatOf, formatPartition, signBlock, type SampleRule } from "./format.ts";
 import { nodeFiles, type HostFiles } from "./host-files.ts";
 
@@ -80,7 +80,9 @@ export function savecore(partition: ByteStore, options: SavecoreOptions): Saveco
     );
   }
   if (!hasDump(partition)) {
-    if (formatOf(partition)) {
+    const format = formatOf(partition);
+    if (format) {
+      refuseWithoutHeader(partition, format.blockSize);
       options.onMessage?.(`${partition.name}: no dump`);
       return { outcome: "no dump", ...NOTHING, resigned: false };
     }
@@ -104,6 +106,15 @@ export function savecore(partition: ByteStore, options: SavecoreOptions): Saveco
     shortcomings: dump.shortcomings,
     resigned,
   };
+}
+
+/** A partition that ends before its header cannot be said to hold no dump: the image is truncated. */
+function refuseWithoutHeader(partition: ByteStore, blockSize: number): void {
+  const headerEnd = (HEADER_BLOCK + 1) * blockSize;
+  if (partition.sizeBytes >= headerEnd) return;
+  throw new UsageError(
+    `${partition.name}: is truncated: it ends at offset ${hex(partition.sizeBytes)}, a dump's header at ${hex(headerEnd)}`,
+  );
 }
 
 function saveCore(dump: DumpImage, options: SavecoreOptions): { path: string; writtenBytes: number } | undefined {

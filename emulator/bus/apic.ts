@@ -44,6 +44,11 @@ export class LocalApic {
     this.cpu.attention = true;
   }
 
+  /** True while the vector waits to be taken: another one would merge with it. */
+  isRequested(vector: number): boolean {
+    return this.requested.includes(vector);
+  }
+
   private highestInService(): number {
     let highest = -1;
     for (const vector of this.inService) if (vector > highest) highest = vector;

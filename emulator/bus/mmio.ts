@@ -19,6 +19,9 @@ export interface Calendar {
   now: number;
 }
 
+/** How many windows have a trigger armed: while one has, every access must really happen. */
+export const accessTriggers = { armed: 0 };
+
 /** One BAR, mapped. Every access pays time on the running CPU, and may be where that CPU is lost, before the effect. */
 export class MmioWindow {
   readonly bar: number;
@@ -78,11 +81,13 @@ export class MmioWindow {
 
   /** Calls `hit` before the n-th access from now (1 is the next). */
   atAccess(nth: number, hit: (count: number) => void): void {
+    accessTriggers.armed++;
     this.notifyAt = this.count + nth;
     this.onAccess = hit;
   }
 
   private notify(): void {
+    accessTriggers.armed--;
     this.notifyAt = Infinity;
     this.onAccess?.(this.count);
   }

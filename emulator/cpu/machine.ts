@@ -94,11 +94,11 @@ export class Machine implements CpuOwner, DeviceHost {
     return (this.events.hash >>> 0).toString(16).padStart(8, "0") + (mixed >>> 0).toString(16).padStart(8, "0");
   }
 
-  /** Virtual time: the running CPU's clock, or the last event's. */
+  /** Virtual time: the running CPU's clock, or that of whatever happened last. */
   now(): number {
     if (this.running) return this.running.clock;
     let latest = this.events.now;
-    for (const c of this.cpus) if (c.state === RUN && c.clock > latest) latest = c.clock;
+    for (const c of this.cpus) if (c.clock > latest) latest = c.clock;
     return latest;
   }
 

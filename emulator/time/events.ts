@@ -44,6 +44,8 @@ export class EventQueue {
   /** The time of the event that fired last: device code's "now". */
   now = 0;
   fired = 0;
+  /** When the last event fired; unlike `now`, accesses do not move it. */
+  lastFiredAt = -1;
   /** Rolling hash of (time, label) of every event fired; two runs of a seed must agree. */
   hash = 0x1234567;
   /** Called when `nextAt` moved earlier, so that a running CPU can shorten its stride. */
@@ -86,6 +88,7 @@ export class EventQueue {
     const event = list.pop()!;
     event.armed = false;
     this.now = event.at;
+    this.lastFiredAt = event.at;
     this.nextAt = list.length > 0 ? list[list.length - 1]!.at : Infinity;
     this.fired++;
     this.hash = (Math.imul(this.hash ^ event.labelHash ^ event.at, 0x01000193) + ((event.at / 4294967296) | 0)) | 0;

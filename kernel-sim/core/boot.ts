@@ -1,7 +1,7 @@
 // start_kernel: brings the kernel up on the machine's first CPU, starts the others, and runs init.
 import { RUN, type Running } from "../../emulator/cpu/cpu.ts";
 import { setCurrentCpu, cpu as currentCpu } from "../../emulator/cpu/cpu.ts";
-import { M, poke32, pokePtr } from "../abi/ram.ts";
+import { M, peek32, poke32, pokePtr } from "../abi/ram.ts";
 import { new_utsname } from "../abi/structs/base.ts";
 import { task_struct } from "../abi/structs/sched.ts";
 import { array, char, int } from "../abi/types.ts";
@@ -88,8 +88,8 @@ function enqueueFirst(k: Kernel, task: Task): void {
   const prio = task.s.prio;
   list_add_tail(task.runList, base + k.offsetOf(prio_array, "queue") + prio * (M.word8 ? 16 : 8));
   const word = base + k.offsetOf(prio_array, "bitmap") + (prio >> 5) * 4;
-  poke32(word, M.u32[word >>> 2]! | (1 << (prio & 31)));
-  poke32(base, M.u32[base >>> 2]! + 1);
+  poke32(word, peek32(word) | (1 << (prio & 31)));
+  poke32(base, peek32(base) + 1);
   task.s.array = base;
   p.rq.nr_running = p.rq.nr_running + 1;
   task.onRunqueue = true;

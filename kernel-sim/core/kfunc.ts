@@ -4,7 +4,7 @@
 // runs the body at once: only a body that has to give way costs an iterator of its own. Its result must therefore be
 // consumed at once, by `yield*` (the linter checks).
 import { LOST, cpu, finished, giveWay, mustGiveWay, type Program, type Running } from "../../emulator/cpu/cpu.ts";
-import { M, peek32, poke32, pokePtr } from "../abi/ram.ts";
+import { M, peek32, poke32, pokePtr, virtualOf } from "../abi/ram.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** Time of a call, entry to return, without what the body does. */
@@ -26,6 +26,10 @@ const functions: FunctionInfo[] = [{ id: 0, name: "startup_64", module: undefine
 const textAddress: number[] = [0];
 /** Probes armed per function id; looked at on every entry. */
 let probes = new Uint8Array(4096);
+
+/** Return addresses into each function as virtual addresses, ready to be pushed. */
+let returnLo = new Uint32Array(4096);
+let returnHi = new Uint32Array(4096);
 
 /** A probe: `remaining` entries pass, then `hit` runs before the body, in the context of the caller. */
 interface Probe {
@@ -50,18 +54,15 @@ function push(id: number): number {
   if ((c.clock += CALL_NS) >= c.limit) c.owner.cross(c);
   const caller = c.functionId;
   const sp = c.sp - 16;
-  if (M.word8 && M.little) {
-    // [sp] saved frame pointer (direct map), [sp+8] return address (kernel text).
+  if (M.fastPointers) {
+    // [sp] saved frame pointer (direct map), [sp+8] return address (kernel or module text).
     const { u32 } = M;
     const at = sp >>> 2;
     const fp = c.fp;
-    u32[at] = fp === 0 ? 0 : M.pageOffsetLo + fp;
+    u32[at] = fp;
     u32[at + 1] = fp === 0 ? 0 : M.pageOffsetHi;
-    const ret = textAddress[caller]! + RETURN_OFFSET;
-    if (ret < M.imageEnd) {
-      u32[at + 2] = M.kernelMapLo + ret;
-      u32[at + 3] = M.kernelMapHi;
-    } else pokePtr(sp + 8, ret);
+    u32[at + 2] = returnLo[caller]!;
+    u32[at + 3] = returnHi[caller]!;
   } else {
     pokePtr(sp, c.fp);
     pokePtr(sp + (M.word8 ? 8 : 4), textAddress[caller]! + RETURN_OFFSET);
@@ -75,10 +76,8 @@ function push(id: number): number {
 function leave(caller: number): void {
   const c = cpu;
   const fp = c.fp;
-  if (M.word8 && M.little) {
-    const saved = M.u32[fp >>> 2]!;
-    c.fp = saved === 0 ? 0 : saved - M.pageOffsetLo;
-  } else {
+  if (M.fastPointers) c.fp = M.u32[fp >>> 2]!;
+  else {
     const saved = peek32(M.word8 ? fp + 4 : fp);
     c.fp = saved === 0 ? 0 : (saved - M.pageOffsetLo) >>> 0;
   }
@@ -139,6 +138,11 @@ function register(name: string, module: string | undefined): number {
     const larger = new Uint8Array(probes.length * 2);
     larger.set(probes);
     probes = larger;
+    const [lo, hi] = [new Uint32Array(larger.length), new Uint32Array(larger.length)];
+    lo.set(returnLo);
+    hi.set(returnHi);
+    returnLo = lo;
+    returnHi = hi;
   }
   return id;
 }
@@ -239,6 +243,9 @@ export function armProbe(name: string, nth: number, hit: () => Running): boolean
   return true;
 }
 
+/** True while a probe waits for its function to be called. */
+export const probesArmed = (): boolean => armed.size > 0;
+
 export function disarmProbe(id: number): void {
   probes[id] = 0;
   armed.delete(id);
@@ -289,6 +296,9 @@ export function linkModuleFunctions(kernel: Kernel, module: string, start: numbe
 /** push rbp; mov rbp,rsp; call; leave; ret - padded with nops: what unwinders look for. Marked with the id, so text differs. */
 function placeFunction(kernel: Kernel, info: FunctionInfo, at: number): void {
   textAddress[info.id] = at;
+  const returns = virtualOf(at + RETURN_OFFSET);
+  returnLo[info.id] = Number(returns & 0xffffffffn);
+  returnHi[info.id] = Number(returns >> 32n);
   byAddress.set(at, info.name);
   const text = M.u8.subarray(at, at + FUNCTION_BYTES);
   text.fill(0x90);

@@ -179,10 +179,7 @@ export const show_registers = kfunc("show_registers", function* (regs: number) {
   yield* printk(`Pid: ${task.pid}, comm: ${task.comm} Not tainted ${K.release}\n`, 0);
   yield* printk(`RIP: 0010:[<${hex(ip)}>] <${hex(ip)}>{${K.functionAt(ip) ?? "?"}+${ip % FUNCTION_BYTES}}\n`, 0);
   yield* printk(`RSP: 0018:${hex(sp)}\n`, 0);
-  yield* printk(
-    `Process ${task.comm} (pid: ${task.pid}, threadinfo ${hex(task.stack)}, task ${hex(task.addr)})\n`,
-    0,
-  );
+  yield* printk(`Process ${task.comm} (pid: ${task.pid}, threadinfo ${hex(task.stack)}, task ${hex(task.addr)})\n`, 0);
   yield* printk("Call Trace:", 0);
   for (const name of returnsFrom(fp).slice(0, 16)) yield* printk(`{${name}+${RETURN_OFFSET}} `, 0);
   yield* printk("\n", 0);

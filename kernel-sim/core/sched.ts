@@ -22,7 +22,7 @@ const DEFAULT_SLICE_TICKS = 100;
 /** The idle task's priority: below every queue. */
 const IDLE_PRIO = MAX_PRIO;
 /** Priority array fields, from its start. */
-const BITMAP = 8;
+let bitmapOffset = 0;
 
 let queueOffset = 0;
 let arraySize = 0;
@@ -31,6 +31,7 @@ let runListOffset = 0;
 export function init_sched(): void {
   arraySize = K.sizeOf(prio_array);
   queueOffset = K.offsetOf(prio_array, "queue");
+  bitmapOffset = K.offsetOf(prio_array, "bitmap");
   for (const p of K.percpu) {
     for (let a = 0; a < 2; a++) {
       const base = p.rq.arrays + a * arraySize;
@@ -48,7 +49,7 @@ export const setRunListOffset = (offset: number): void => {
 };
 
 const headOf = (array: number, prio: number): number => array + queueOffset + prio * (M.word8 ? 16 : 8);
-const bitmapWord = (array: number, prio: number): number => array + BITMAP + (prio >> 5) * 4;
+const bitmapWord = (array: number, prio: number): number => array + bitmapOffset + (prio >> 5) * 4;
 
 function enqueue(p: PerCpu, task: Task, array: number): void {
   const prio = task.s.prio;
@@ -77,7 +78,7 @@ function dequeue(p: PerCpu, task: Task): void {
 
 function firstPrio(array: number): number {
   for (let word = 0; word < 5; word++) {
-    const bits = peek32(array + BITMAP + word * 4);
+    const bits = peek32(array + bitmapOffset + word * 4);
     if (bits !== 0) return word * 32 + (31 - Math.clz32(bits & -bits));
   }
   return IDLE_PRIO;

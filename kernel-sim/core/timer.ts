@@ -1,6 +1,6 @@
 // Kernel timers (kernel/timer.c of 2.6.9): the cascading wheel of each CPU, in RAM; jiffies; the tick.
 import { busyFor, cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
-import { makeEvent } from "../../emulator/time/events.ts";
+import { makeEvent, type TimerEvent } from "../../emulator/time/events.ts";
 import { M, poke32, poke64, pokePtr } from "../abi/ram.ts";
 import { timer_list, timespec } from "../abi/structs/base.ts";
 import { tvec_t_base_s } from "../abi/structs/sched.ts";
@@ -8,10 +8,28 @@ import { u64, ulong } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, current, this_cpu } from "./kernel.ts";
 import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
-import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_entries, list_next, list_splice_init } from "./list.ts";
+import {
+  INIT_LIST_HEAD,
+  list_add_tail,
+  list_del,
+  list_empty,
+  list_entries,
+  list_next,
+  list_splice_init,
+} from "./list.ts";
 import { schedule, scheduler_tick, try_to_wake_up } from "./sched.ts";
 import { TIMER_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "./softirq.ts";
-import { Spinlock, spin_lock_irq, spin_lock_irqsave, spin_unlock_irq, spin_unlock_irqrestore } from "./spinlock.ts";
+import {
+  Spinlock,
+  local_irq_restore,
+  local_irq_save,
+  spin_lock,
+  spin_lock_irq,
+  spin_lock_irqsave,
+  spin_unlock,
+  spin_unlock_irq,
+  spin_unlock_irqrestore,
+} from "./spinlock.ts";
 import type { Task } from "./task.ts";
 
 export const LOCAL_TIMER_VECTOR = 0xef;
@@ -106,6 +124,8 @@ export class TimerBase {
 
 export class Timekeeping {
   readonly bases: TimerBase[];
+  /** Local timers whose ticks merge with one that has not been taken, by CPU. */
+  readonly sleepingTicks: (TimerEvent | undefined)[] = [];
   readonly jiffiesAt: number;
   readonly jiffies64At: number;
   readonly xtime: ViewOf<typeof timespec>;
@@ -149,6 +169,11 @@ export function start_ticks(): void {
   const { tickNs } = K.time;
   for (const c of cpus) {
     const event = makeEvent(`apic-timer.cpu${c.id}`, (fired) => {
+      // A tick that nobody took yet swallows the next ones: a CPU with interrupts off costs no event until it takes it.
+      if (c.apic.isRequested(LOCAL_TIMER_VECTOR)) {
+        K.time.sleepingTicks[c.id] = fired;
+        return;
+      }
       c.apic.request(LOCAL_TIMER_VECTOR, fired.at);
       K.machine.ioApic.onRequest(c, fired.at);
       events.arm(fired, fired.at + tickNs);
@@ -160,7 +185,18 @@ export function start_ticks(): void {
 export const jiffies = (): number => K.time.jiffies;
 export const msecs_to_jiffies = (ms: number): number => Math.ceil((ms * K.hz) / 1000);
 
+/** The tick was taken: the timer, which never stopped, is heard again at its next period. */
+function wake_tick(): void {
+  const c = cpu;
+  const event = K.time.sleepingTicks[c.id];
+  if (!event) return;
+  K.time.sleepingTicks[c.id] = undefined;
+  const { tickNs } = K.time;
+  K.machine.events.arm(event, event.at + Math.max(0, Math.ceil((c.clock - event.at) / tickNs)) * tickNs);
+}
+
 export const smp_apic_timer_interrupt = kfunc("smp_apic_timer_interrupt", function* () {
+  wake_tick();
   cpu.apic.endOfInterrupt();
   const p = this_cpu();
   p.timerTicks++;
@@ -211,16 +247,27 @@ export function mod_timer(timer: Timer, expires: number): Running<number> {
 }
 
 export const __mod_timer = kfunc("__mod_timer", function* (timer: Timer, expires: number) {
-  let was = 0;
+  const flags = local_irq_save();
+  const base = K.time.bases[cpu.id]!;
   for (;;) {
-    if ((yield* del_timer(timer)) !== 0) was = 1;
-    const base = K.time.bases[cpu.id]!;
-    const flags = yield* spin_lock_irqsave(base.lock);
-    // Another CPU may have armed it while this one waited for the lock (the kernel's timer->lock keeps it out).
-    const free = timer.base === undefined;
-    if (free) put_timer(base, timer, expires);
-    yield* spin_unlock_irqrestore(base.lock, flags);
-    if (free) return was;
+    const old = timer.base;
+    const other = old === base ? undefined : old;
+    // Two wheels are locked in one order everywhere.
+    if (other && other.addr < base.addr) yield* spin_lock(other.lock);
+    yield* spin_lock(base.lock);
+    if (other && other.addr > base.addr) yield* spin_lock(other.lock);
+    // Another CPU may have moved it while this one waited.
+    const unchanged = timer.base === old;
+    if (unchanged) {
+      if (old) detach_timer(timer);
+      put_timer(base, timer, expires);
+    }
+    if (other) spin_unlock(other.lock);
+    spin_unlock(base.lock);
+    if (unchanged) {
+      yield* local_irq_restore(flags);
+      return old ? 1 : 0;
+    }
   }
 });
 

@@ -3,7 +3,16 @@ import { spawnSync } from "node:child_process";
 import type { TestContext } from "vitest";
 
 /** Program -> Debian package. */
-const PACKAGES = { readelf: "binutils", gdb: "gdb", makedumpfile: "makedumpfile", crash: "crash" } as const;
+const PACKAGES = {
+  readelf: "binutils",
+  nm: "binutils",
+  "eu-readelf": "elfutils",
+  "eu-elflint": "elfutils",
+  gcc: "gcc",
+  gdb: "gdb",
+  makedumpfile: "makedumpfile",
+  crash: "crash",
+} as const;
 export type Program = keyof typeof PACKAGES;
 
 const found = new Map<Program, boolean>();
@@ -23,13 +32,28 @@ export interface RunResult {
   readonly stderr: string;
 }
 
-export function run(program: Program, args: readonly string[]): RunResult {
+/** Runs a program to its end; `input` is its stdin. */
+export function run(program: Program, args: readonly string[], input = ""): RunResult {
   const result = spawnSync(program, [...args], {
     encoding: "utf8",
-    input: "",
+    input,
     maxBuffer: 64 << 20,
     // A user's own start-up files and language must not change what is compared.
     env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C", HOME: "/nonexistent" },
   });
   return { code: result.status, stdout: result.stdout, stderr: result.stderr };
+}
+
+/** What gdb looks at: a program (vmlinux, an object file), a core, or both. */
+export interface GdbFiles {
+  readonly program?: string;
+  readonly core?: string;
+}
+
+/** gdb in batch mode, with nothing but what it is told: one command after the other. */
+export function gdb({ program, core }: GdbFiles, ...commands: readonly string[]): RunResult {
+  const args = ["-batch", "-nx", "-iex", "set debuginfod enabled off", "-iex", "set width 0"];
+  if (program !== undefined) args.push(program);
+  if (core !== undefined) args.push("-c", core);
+  return run("gdb", [...args, ...commands.flatMap((command) => ["-ex", command])]);
 }

@@ -1,6 +1,5 @@
 // Goal: the vmlinux that we write without a compiler is one to binutils, elfutils and gdb: symbols, types, call frames.
 // Method: write it for small kernels, compare what the programs say with RAM, with the types, and with gcc's own DWARF.
-import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,7 +22,7 @@ import { K, Kernel } from "../../kernel-sim/core/kernel.ts";
 import { instructionPointer, kfunc, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { bootTestMachine } from "../../kernel-sim/core/testing.ts";
 import { init_timer, mod_timer } from "../../kernel-sim/core/timer.ts";
-import { need, run } from "./programs.ts";
+import { gdb as runGdb, need, run } from "./programs.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "vmlinux-"));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -54,22 +53,9 @@ function imageOf(platform: Platform): Kernel {
   return kernel;
 }
 
-/** GNU programs of packages that are there anyway when readelf is, or that only add to what the others say. */
-function runPlain(context: TestContext, program: string, debianPackage: string, ...args: string[]): string {
-  const done = spawnSync(program, args, {
-    encoding: "utf8",
-    maxBuffer: 64 << 20,
-    env: { ...process.env, LC_ALL: "C" },
-  });
-  if (done.error) context.skip(`${program} is not installed; "apt-get install -y ${debianPackage}" lets this test run`);
-  expect([done.status, done.stderr]).toEqual([0, ""]);
-  return done.stdout;
-}
-
-function gdb(file: string, core: string | undefined, ...commands: string[]): string {
-  const args = ["-batch", "-nx", "-iex", "set debuginfod enabled off", "-iex", "set width 0", file];
-  if (core !== undefined) args.push("-c", core);
-  const { stdout, stderr } = run("gdb", [...args, ...commands.flatMap((command) => ["-ex", command])]);
+/** What gdb says on stdout; it must have nothing to complain about. */
+function gdb(program: string, core: string | undefined, ...commands: string[]): string {
+  const { stdout, stderr } = runGdb(core === undefined ? { program } : { program, core }, ...commands);
   expect(stderr).toBe("");
   return stdout;
 }
@@ -93,12 +79,15 @@ describe.each(PLATFORMS)("of %s", (platform) => {
   });
 
   test("elflint finds nothing against the standard", (context) => {
-    expect(runPlain(context, "eu-elflint", "elfutils", path)).toBe("No errors\n");
+    need(context, "eu-elflint");
+    expect(run("eu-elflint", [path])).toEqual({ code: 0, stdout: "No errors\n", stderr: "" });
   });
 
   test("nm lists every symbol of the image at its virtual address with its letter", (context) => {
-    need(context, "readelf");
-    const listed = runPlain(context, "nm", "binutils", path).trim().split("\n");
+    need(context, "nm");
+    const { stdout, stderr } = run("nm", [path]);
+    expect(stderr).toBe("");
+    const listed = stdout.trim().split("\n");
     const expected = [...kernel.symbols.values()].map(({ name, addr, letter }) => {
       const value = (kernelMap + BigInt(addr)).toString(16).padStart(model.wordBytes * 2, "0");
       return `${value} ${letter} ${name}`;
@@ -135,6 +124,7 @@ test.for(["x86_64", "i386"] as const)(
   "gdb says of every struct of %s what it says of gcc's DWARF for the same C",
   (platform, context) => {
     need(context, "gdb");
+    need(context, "gcc");
     const path = save(`types-${platform}`, writeVmlinux(imageOf(platform)));
     const object = join(scratch, `${platform}.o`);
     const types = namedTypes().map((type) => {
@@ -145,12 +135,11 @@ test.for(["x86_64", "i386"] as const)(
     // A use of each type keeps gcc from leaving it out.
     const uses = types.map((type, i) => `${type} *use${i};`).join("\n");
     const flag = platform === "i386" ? "-m32" : "-m64";
-    const gcc = spawnSync("gcc", [flag, "-g", "-w", "-c", "-o", object, "-x", "c", "-"], {
-      input: `${cSource(namedTypes())}\n${uses}\n`,
-      encoding: "utf8",
+    const source = `${cSource(namedTypes())}\n${uses}\n`;
+    expect(run("gcc", [flag, "-g", "-w", "-c", "-o", object, "-x", "c", "-"], source)).toMatchObject({
+      code: 0,
+      stderr: "",
     });
-    if (gcc.error) context.skip('gcc is not installed; "apt-get install -y gcc" lets this test run');
-    expect(gcc.stderr).toBe("");
     const questions = types.flatMap((type) => [`ptype /o ${type}`, `whatis ${type}`]);
     // gcc spells the basic types in its own order of words.
     const spelled = gdb(object, undefined, ...questions)
@@ -244,6 +233,18 @@ describe("what is written", () => {
     const MPT_ADAPTER = struct("_MPT_ADAPTER", { id: uint, name: array(char, 32) });
     const path = save("vmlinux-driver", writeVmlinux(imageOf("x86_64"), { types: [MPT_ADAPTER] }));
     expect(gdb(path, undefined, "ptype struct _MPT_ADAPTER")).toContain("char name[32];");
+  });
+
+  test("variables of modules, which lie in memory that boot handed out, are at home with their modules", (context) => {
+    need(context, "nm");
+    const kernel = bootTestMachine({ cpus: 1 });
+    const addr = kernel.bootmem(8);
+    kernel.symbols.set("module_variable", { name: "module_variable", addr, size: 4, letter: "D", type: uint });
+    kernel.modules.load("vmlinux_test_driver", 64);
+    const symbols = (modules: boolean): string =>
+      run("nm", [save(`vmlinux-bss-${modules}`, writeVmlinux(kernel, { modules }))]).stdout;
+    expect(symbols(false)).not.toContain("module_variable");
+    expect(symbols(true)).toContain(`${virtualOf(addr).toString(16).padStart(16, "0")} A module_variable\n`);
   });
 
   test("a symbol outside the image is an error that names it", () => {

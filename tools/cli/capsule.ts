@@ -1,5 +1,5 @@
 // A capsule: what it takes to run a trial again and to see whether it is still the same trial.
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
 import { recordIn } from "../campaign/results.ts";
 import { scenarioHash } from "../scenario/identity.ts";
@@ -18,10 +18,16 @@ export interface Capsule {
 /** Throws a UsageError when the file exists or cannot be written. */
 export function writeCapsule(path: string, record: TrialRecord, scenario: Scenario): void {
   const capsule: Capsule = { record, scenario };
+  if (existsSync(path)) throw new UsageError(`cannot write the capsule ${path}: it exists already`);
+  // Under another name until it is whole.
+  const unfinished = `${path}.new-${process.pid}`;
   try {
-    writeFileSync(path, `${JSON.stringify(capsule, undefined, 2)}\n`, { flag: "wx" });
+    writeFileSync(unfinished, `${JSON.stringify(capsule, undefined, 2)}\n`, { flag: "wx" });
+    renameSync(unfinished, path);
   } catch (error) {
     throw new UsageError(`cannot write the capsule ${path}: ${systemReason(error)}`);
+  } finally {
+    rmSync(unfinished, { force: true });
   }
 }
 

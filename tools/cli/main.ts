@@ -28,6 +28,11 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   scenariosCommand,
 ];
 
+/** A message may quote a file that is no text: nothing of it may steer the terminal. */
+function printable(message: string): string {
+  return message.trimEnd().replace(/[^\P{C}\n]|\ufffd/gu, "?");
+}
+
 /** Runs one command line (without node and script). Never throws for what a user can get wrong. */
 export async function main(args: readonly string[], terminal: Terminal, lab: Lab): Promise<ExitCode> {
   let exitCode: ExitCode = 0;
@@ -51,7 +56,7 @@ export async function main(args: readonly string[], terminal: Terminal, lab: Lab
     // Commander has printed its own message; --help and --version end this way too.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!(error instanceof UsageError)) throw error;
-    terminal.err.write(`dumplab: ${error.message}\n`);
+    terminal.err.write(`dumplab: ${printable(error.message)}\n`);
     return 2;
   }
 }

@@ -5,10 +5,13 @@ import { writePartitionTable } from "../../emulator/disk/partition-table.ts";
 import { ScsiDisk } from "../../emulator/disk/scsi-disk.ts";
 import type { Fault, FaultKind } from "../../emulator/disk/faults.ts";
 import { FRAME_SIZE, PagePool } from "../../emulator/memory/pool.ts";
-import { PhysicalMemory } from "../../emulator/memory/memory.ts";
+import { PhysicalMemory, type MemoryRange } from "../../emulator/memory/memory.ts";
 import { FusionMptChip } from "../../hba/mptfusion/chip.ts";
 import type { PciDevice } from "../../emulator/bus/pci.ts";
 import { DATA_MODELS } from "../../kernel-sim/abi/types.ts";
+import { pagesIn } from "../../diskdump/format/bitmap.ts";
+import { blocksRequired } from "../../diskdump/format/layout.ts";
+import { maxPfn, ramPageRanges } from "../../diskdump/module/ram-map.ts";
 import { SignatureBacking } from "../../diskdump/format/signature-backing.ts";
 import { PartitionStore } from "../../diskdump/userspace/partition-store.ts";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
@@ -74,7 +77,7 @@ function faultOf(fault: DiskFault): Fault {
   };
 }
 
-function makeDisk(machine: Machine, scenario: Scenario, disk: DiskScenario): ScsiDisk {
+function makeDisk(machine: Machine, scenario: Scenario, disk: DiskScenario, requiredBlocks: number): ScsiDisk {
   const { timing } = disk;
   const { pool } = machine.memory;
   const made = new ScsiDisk(machine.events, pool, {
@@ -102,19 +105,19 @@ function makeDisk(machine: Machine, scenario: Scenario, disk: DiskScenario): Scs
     );
   }
   for (const partition of disk.partitions) {
-    if (scenario.dump.devices.includes(partition.device)) signPartition(made, scenario, partition);
+    if (scenario.dump.devices.includes(partition.device)) signPartition(made, scenario, partition, requiredBlocks);
   }
   for (const fault of disk.faults) made.faults.lay(faultOf(fault));
   return made;
 }
 
 /** What `service diskdump initialformat` did before the trial began. */
-function signPartition(disk: ScsiDisk, scenario: Scenario, partition: PartitionScenario): void {
+function signPartition(disk: ScsiDisk, scenario: Scenario, partition: PartitionScenario, requiredBlocks: number): void {
   const { store } = disk.media;
   const { dump, platform } = scenario;
-  const blockSize = DATA_MODELS[platform].pageSize;
+  const { pageSize: blockSize, littleEndian } = DATA_MODELS[platform];
   const offset = partition.startSector * SECTOR;
-  const style = { formula: dump.signature };
+  const style = { formula: dump.signature, littleEndian };
   if (dump.format === "laid") {
     if (offset % FRAME_SIZE !== 0) {
       throw new UsageError(
@@ -130,8 +133,17 @@ function signPartition(disk: ScsiDisk, scenario: Scenario, partition: PartitionS
   formatPartition(view, {
     ...style,
     blockSize,
-    ...(dump.format === "sparse" ? { sparse: { blockOrder: dump.blockOrder, sampleRate: dump.sampleRate } } : {}),
+    ...(dump.format === "sparse"
+      ? { sparse: { blockOrder: dump.blockOrder, sampleRate: dump.sampleRate, requiredBlocks } }
+      : {}),
   });
+}
+
+/** What diskdump will print as "total blocks required": a sparse format signs the blocks that are sampled up to there. */
+function requiredBlocksOf(scenario: Scenario, map: readonly MemoryRange[]): number {
+  const model = DATA_MODELS[scenario.platform];
+  const ranges = ramPageRanges(map, model.pageSize);
+  return blocksRequired({ ramPages: pagesIn(ranges), maxMapnr: maxPfn(ranges), model }).total;
 }
 
 /** Builds the machine of a scenario. Throws a UsageError for what cannot be built. */
@@ -147,11 +159,13 @@ export function buildHardware(scenario: Scenario, seed: number): Hardware {
   const pool = poolFor(flatBytesOf(scenario.memory.sizeBytes));
   const machine = new Machine({ cpus: scenario.cpus, seed, memory: new PhysicalMemory(pool, map) });
   image?.load(machine.memory, imageBase);
+  const dumped = image ? image.ranges.map((range) => ({ ...range, type: "ram" as const })) : map;
+  const requiredBlocks = requiredBlocksOf(scenario, dumped);
   const disks = new Map<string, ScsiDisk>();
   const adapters = scenario.adapters.map((adapter, i) => {
     const chip = new FusionMptChip(machine, adapter.name, { variant: adapter.model });
     const own = adapter.disks.map((disk) => {
-      const made = makeDisk(machine, scenario, disk);
+      const made = makeDisk(machine, scenario, disk, requiredBlocks);
       chip.attach(disk.id, made);
       disks.set(disk.device, made);
       return made;

@@ -99,7 +99,8 @@ export const task_struct = struct(
 export const MAX_PRIO = 140;
 export const prio_array = struct("prio_array", {
   nr_active: int,
-  bitmap: array(ulong, 3),
+  // BITMAP_SIZE longs in C: three of 64 bits, five of 32. Words of 32 bits are the same bytes on little-endian machines.
+  bitmap: array(uint, 6),
   queue: array(listHead, MAX_PRIO),
 });
 export const runqueue = struct("runqueue", {

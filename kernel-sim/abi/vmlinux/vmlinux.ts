@@ -33,17 +33,19 @@ const RODATA_LEAST_BYTES = 4096;
 /** Variables with this prefix are the template of each CPU's area. */
 const PER_CPU_PREFIX = "per_cpu__";
 
-/** The image's symbols, sorted by address; those of modules apart. */
+/**
+ * The image's symbols, sorted by address; those of modules apart: text and data in the module area, and variables in memory
+ * that boot handed out, which lies behind it.
+ */
 function imageSymbols(kernel: Kernel): { own: KernelSymbol[]; modules: KernelSymbol[] } {
-  const { imageEnd, moduleStart, moduleEnd } = kernel.ranges;
+  const { imageStart, imageEnd, moduleStart, moduleEnd } = kernel.ranges;
   const sorted = [...kernel.symbols.values()].sort((a, b) => a.addr - b.addr || (a.name < b.name ? -1 : 1));
-  const inModules = (s: KernelSymbol): boolean => s.addr >= moduleStart && s.addr < moduleEnd;
-  for (const symbol of sorted) {
-    if (!inModules(symbol) && !(symbol.addr >= kernel.ranges.imageStart && symbol.addr + symbol.size <= imageEnd)) {
-      throw new Error(`vmlinux: ${symbol.name} (0x${symbol.addr.toString(16)}) lies outside the kernel image`);
-    }
-  }
-  return { own: sorted.filter((s) => !inModules(s)), modules: sorted.filter(inModules) };
+  const inImage = (s: KernelSymbol): boolean => s.addr >= imageStart && s.addr + s.size <= imageEnd;
+  const inModules = (s: KernelSymbol): boolean =>
+    s.addr >= moduleEnd || (s.addr >= moduleStart && s.addr + s.size <= moduleEnd);
+  const stray = sorted.find((s) => !inImage(s) && !inModules(s));
+  if (stray) throw new Error(`vmlinux: ${stray.name} (0x${stray.addr.toString(16)}) lies outside the kernel image`);
+  return { own: sorted.filter(inImage), modules: sorted.filter(inModules) };
 }
 
 interface Area {
@@ -151,7 +153,8 @@ export function writeVmlinux(kernel: Kernel, options: VmlinuxOptions = {}): Uint
   const { model } = map;
   const { own, modules } = imageSymbols(kernel);
   const areas = imageAreas(kernel, own);
-  const moduleAddress = (addr: number): bigint => map.moduleBase + BigInt(addr - ranges.moduleStart);
+  const moduleAddress = (addr: number): bigint =>
+    addr < ranges.moduleEnd ? map.moduleBase + BigInt(addr - ranges.moduleStart) : map.pageOffset + BigInt(addr);
   const contents = (start: number, end: number): Uint8Array => {
     const bytes = new Uint8Array(end - start);
     machine.memory.readBytes(start, bytes);

@@ -76,8 +76,18 @@ Examples:
       terminal.interrupted(() => stop.abort());
 
       const onRecord = (record: TrialRecord) => {
-        results?.file.append(record);
+        if (results) append(results.file, record);
         progress.step(record.outcome === "complete");
+      };
+      const append = (file: ResultsFile, record: TrialRecord) => {
+        try {
+          file.append(record);
+        } catch (error) {
+          throw new UsageError(
+            `cannot write results to ${flags.out}: ${systemReason(error)}; the same command with --resume goes on`,
+            { cause: error },
+          );
+        }
       };
       const onLost = (trial: LostTrial) => {
         progress.clear();

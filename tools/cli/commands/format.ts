@@ -1,14 +1,17 @@
 // dumplab format: what `service diskdump initialformat` does, on an image.
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import { Command, Option } from "commander";
 import { hasDump } from "../../../diskdump/userspace/dump-image.ts";
+import { isElf } from "../../../diskdump/userspace/elf-core.ts";
 import { plural, UsageError } from "../../../diskdump/userspace/errors.ts";
 import { FileStore } from "../../../diskdump/userspace/file-store.ts";
 import { formatPartition } from "../../../diskdump/userspace/format.ts";
+import { missingBytesOf } from "../../../diskdump/userspace/partition-store.ts";
 import { parseSize, SIZE_EXPECTED } from "../../scenario/units.ts";
 import { IMAGE_ARGUMENT, partitionOf, withImage } from "../image.ts";
 import type { CommandContext } from "../main.ts";
 import { count } from "../options.ts";
+import { refuseOutputs } from "../outputs.ts";
 
 interface FormatFlags {
   partition?: number;
@@ -55,7 +58,7 @@ Examples:
   function createSigned(path: string, sizeText: string, flags: FormatFlags): void {
     const sizeBytes = parseSize(sizeText);
     if (sizeBytes === undefined) throw new UsageError(`--create: expected ${SIZE_EXPECTED}; got ${sizeText}`);
-    if (existsSync(path)) throw new UsageError(`--create: ${path} exists already; it is not overwritten`);
+    refuseOutputs([path]);
     const unfinished = `${path}.new-${process.pid}`;
     FileStore.create(unfinished, sizeBytes).close();
     try {
@@ -71,6 +74,13 @@ Examples:
       const partition = partitionOf(image, flags.partition);
       if (!flags.force && hasDump(partition)) {
         throw new UsageError(`${partition.name}: holds a dump; save it with dumplab savecore, or use --force`);
+      }
+      if (!flags.force && isElf(partition)) {
+        throw new UsageError(`${partition.name}: is an ELF file, perhaps a vmcore; --force overwrites it`);
+      }
+      const missing = missingBytesOf(partition);
+      if (missing > 0) {
+        throw new UsageError(`${partition.name}: the image is truncated: it ends ${missing} bytes before the partition`);
       }
       const { blockOrder, sampleRate } = flags;
       const { blockSize, deviceBlocks, writtenBlocks } = formatPartition(partition, {

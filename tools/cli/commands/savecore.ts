@@ -39,7 +39,8 @@ export function savecoreCommand({ terminal, exit }: CommandContext): Command {
     .addHelpText(
       "after",
       `
-Exit code 1 when the dump was incomplete (vmcore-incomplete) or there was no space for it.
+Exit code 1 when the dump was incomplete (vmcore-incomplete), 2 when there was no space for it: then it is still on the
+partition.
 
 Examples:
   dumplab trial learn --disk disk.img && dumplab savecore disk.img --partition 1
@@ -52,8 +53,9 @@ Examples:
         if (flags.progress && terminal.err.isTTY) terminal.err.write("\n");
         if (flags.json) terminal.out.write(`${JSON.stringify(result)}\n`);
         else if (result.path !== undefined) terminal.out.write(`${result.path}\n`);
-        else terminal.err.write(`dumplab: ${path}: ${result.outcome}\n`);
-        exit(result.outcome === "incomplete" || result.outcome === "no space" ? 1 : 0);
+        // Of a lack of space savecore has told itself.
+        else if (result.outcome !== "no space") terminal.err.write(`dumplab: ${path}: ${result.outcome}\n`);
+        exit(result.outcome === "no space" ? 2 : result.outcome === "incomplete" ? 1 : 0);
       });
     });
 

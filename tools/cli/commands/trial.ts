@@ -1,5 +1,4 @@
 // dumplab trial: one machine, from power-on to the oracles' verdict.
-import { existsSync } from "node:fs";
 import { Command, Option } from "commander";
 import { UsageError } from "../../../diskdump/userspace/errors.ts";
 import { parseSeed } from "../../campaign/seeds.ts";
@@ -9,6 +8,7 @@ import { TRIAL_OUTCOMES, type ConsoleLine, type TrialRecord, type TrialResult } 
 import { writeCapsule } from "../capsule.ts";
 import type { CommandContext } from "../main.ts";
 import { dumperOption, setOption } from "../options.ts";
+import { refuseOutputs } from "../outputs.ts";
 
 const DEFAULT_SCENARIO = "learn";
 
@@ -56,7 +56,7 @@ Examples:
       const scenario = loadScenario(ref, flags.set, flags.dumper);
       const seed = parseSeed(flags.seed);
       const { disk, vmcore, vmlinux, trace, capsule } = flags;
-      refuseExisting([disk, vmcore, vmlinux, trace, capsule]);
+      refuseOutputs([disk, vmcore, vmlinux, trace, capsule]);
       const result = runTrial(scenario, seed, {
         trace: trace !== undefined,
         digest: flags.digest === true,
@@ -73,8 +73,9 @@ Examples:
   function writeArtifacts(result: TrialResult, { disk, vmcore, vmlinux, trace }: TrialFlags): void {
     for (const [path, write] of [
       [disk, result.writeDisk],
-      [vmcore, result.writeVmcore],
+      // gdb warns of a program that is newer than its core.
       [vmlinux, result.writeVmlinux],
+      [vmcore, result.writeVmcore],
       [trace, result.writeTrace],
     ] as const) {
       if (path === undefined) continue;
@@ -86,13 +87,6 @@ Examples:
         terminal.err.write(`dumplab: ${path} was not written: ${error.message}\n`);
       }
     }
-  }
-}
-
-/** Better now than after the trial. */
-function refuseExisting(paths: readonly (string | undefined)[]): void {
-  for (const path of paths) {
-    if (path !== undefined && existsSync(path)) throw new UsageError(`${path} exists already; it is not overwritten`);
   }
 }
 
