@@ -67,6 +67,25 @@ describe("allowed calls", () => {
     expect(k.reports).toEqual([]);
   });
 
+  test("passing over idle polls changes neither the clock nor the trace", () => {
+    const ends = [false, true].map((stepIdlePolls) => {
+      const m = dumpMachine({ ramMiB: 24, flatMiB: 12, adapters: [{ latencyNs: 2_345_678 }] });
+      m.dd.library.stepIdlePolls = stepIdlePolls;
+      let polls = 0;
+      const { nothingDue } = m.dd.library;
+      m.dd.library.nothingDue = function (this: typeof m.dd.library) {
+        polls++;
+        return nothingDue.call(this);
+      };
+      crash(m.k);
+      const outcome = dumpOutcome(m.k);
+      return { polls, seen: [outcome.result, outcome.endedAtNs, m.k.machine.traceHash] };
+    });
+    expect(ends[0]!.seen).toEqual(ends[1]!.seen);
+    expect(ends[0]!.seen[0]).toBe("complete");
+    expect(ends[0]!.polls).toBeLessThan(ends[1]!.polls / 2);
+  });
+
   test("delays pass the time they say, and mean no harm to the watchdog", () => {
     const waits: number[] = [];
     let mode = false;

@@ -23,24 +23,25 @@ interface Common {
   readonly missingBytes: number;
 }
 
-export type InspectReport = Common & (
-  | {
-      readonly kind: "formatted";
-      readonly format: FormatReport;
-      readonly deviceBlocks: number;
-      /** All blocks; the sampled ones; or not even those. */
-      readonly signed: "all" | "sampled" | "damaged";
-      readonly firstWrong?: WrongBlock;
-    }
-  | { readonly kind: "dump"; readonly dump: DumpImage; readonly format: FormatReport | undefined }
-  | { readonly kind: "damaged dump"; readonly reason: string; readonly format: FormatReport | undefined }
-  | { readonly kind: "vmcore"; readonly core: ElfCore }
-  | {
-      readonly kind: "disk";
-      readonly partitions: readonly { readonly partition: Partition; readonly report: InspectReport }[];
-    }
-  | { readonly kind: "unknown"; readonly reason: string }
-);
+export type InspectReport = Common &
+  (
+    | {
+        readonly kind: "formatted";
+        readonly format: FormatReport;
+        readonly deviceBlocks: number;
+        /** All blocks; the sampled ones; or not even those. */
+        readonly signed: "all" | "sampled" | "damaged";
+        readonly firstWrong?: WrongBlock;
+      }
+    | { readonly kind: "dump"; readonly dump: DumpImage; readonly format: FormatReport | undefined }
+    | { readonly kind: "damaged dump"; readonly reason: string; readonly format: FormatReport | undefined }
+    | { readonly kind: "vmcore"; readonly core: ElfCore }
+    | {
+        readonly kind: "disk";
+        readonly partitions: readonly { readonly partition: Partition; readonly report: InspectReport }[];
+      }
+    | { readonly kind: "unknown"; readonly reason: string }
+  );
 
 /** True when nothing is wrong with what was found. */
 export function isSound(report: InspectReport): boolean {

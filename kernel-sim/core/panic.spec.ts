@@ -155,7 +155,11 @@ describe("an oops", () => {
     expect(last(runUntilDead(() => msleep(10), { init: () => do_page_fault(0) }))).toBe(
       "Kernel panic - not syncing: Attempted to kill init!",
     );
-    const idle = runUntilDead(() => msleep(10), {}, () => armProbe("default_idle", 5, () => do_page_fault(0)));
+    const idle = runUntilDead(
+      () => msleep(10),
+      {},
+      () => armProbe("default_idle", 5, () => do_page_fault(0)),
+    );
     expect(last(idle)).toBe("Kernel panic - not syncing: Attempted to kill the idle task!");
     expect(last(runUntilDead(() => inHardirq(() => do_exit())))).toBe(
       "Kernel panic - not syncing: Aiee, killing interrupt handler!",

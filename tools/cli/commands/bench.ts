@@ -1,6 +1,7 @@
 // dumplab bench: the campaign. How often does a dumper succeed, and what stops it when it does not?
 import { availableParallelism } from "node:os";
 import { Command } from "commander";
+import { systemReason, UsageError } from "../../../diskdump/userspace/errors.ts";
 import { runCampaign, type LostTrial } from "../../campaign/campaign.ts";
 import { comparisonText, differencesBetween } from "../../campaign/compare.ts";
 import { Progress } from "../../campaign/progress.ts";
@@ -76,17 +77,17 @@ Examples:
       terminal.interrupted(() => stop.abort());
 
       const onRecord = (record: TrialRecord) => {
-        if (results) append(results.file, record);
+        append(record);
         progress.step(record.outcome === "complete");
       };
-      const append = (file: ResultsFile, record: TrialRecord) => {
+      let notWritten: unknown;
+      const append = (record: TrialRecord) => {
         try {
-          file.append(record);
+          if (notWritten === undefined) results?.file.append(record);
         } catch (error) {
-          throw new UsageError(
-            `cannot write results to ${flags.out}: ${systemReason(error)}; the same command with --resume goes on`,
-            { cause: error },
-          );
+          // Records that are not kept are no use: the workers are sent home.
+          notWritten = error;
+          stop.abort();
         }
       };
       const onLost = (trial: LostTrial) => {
@@ -109,6 +110,10 @@ Examples:
         progress.clear();
         results?.file.close();
       });
+      if (notWritten !== undefined) {
+        const way = "the same command with --resume goes on";
+        throw new UsageError(`cannot write results to ${flags.out}: ${systemReason(notWritten)}; ${way}`);
+      }
       let differ = false;
       if (flags.twice && !interrupted) {
         const again = new Progress(terminal.err, records.length);

@@ -80,7 +80,9 @@ Examples:
       }
       const missing = missingBytesOf(partition);
       if (missing > 0) {
-        throw new UsageError(`${partition.name}: the image is truncated: it ends ${missing} bytes before the partition`);
+        throw new UsageError(
+          `${partition.name}: the image is truncated: it ends ${missing} bytes before the partition`,
+        );
       }
       const { blockOrder, sampleRate } = flags;
       const { blockSize, deviceBlocks, writtenBlocks } = formatPartition(partition, {
