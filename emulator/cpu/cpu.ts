@@ -147,6 +147,13 @@ export function finished(value?: unknown): Running<unknown> {
   return FINISHED as unknown as Running<unknown>;
 }
 
+/** True when `running` is over already, so that plain code may go on; its value is then `valueOf(running)`. */
+export const isFinished = (running: Running<unknown>): boolean =>
+  (running as unknown) === FINISHED_VOID || (running as unknown) === FINISHED;
+
+/** The value of a call that isFinished(). To be taken at once: the next call overwrites it. */
+export const valueOf = <T>(running: Running<T>): T => (running as unknown as Finished).result.value as T;
+
 /** A preemption point: takes pending interrupts if they are enabled, and gives way to CPUs that are behind. */
 export function preempt(): Running {
   const c = cpu;

@@ -1,5 +1,6 @@
 // The diskdump hooks of the driver, as white paper chapter 4.4 gives them.
-import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { finished, type Running } from "../../emulator/cpu/cpu.ts";
+import { kquick, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { spin_is_locked } from "../../kernel-sim/core/spinlock.ts";
 import type { scsi_device } from "../../kernel-sim/scsi/host.ts";
 import { mpt_interrupt, mpt_poll_interrupt } from "./driver-interrupt.ts";
@@ -21,8 +22,12 @@ export const mptscsih_sanity_check = kfunc("mptscsih_sanity_check", function* (s
 });
 
 /** Returns: nothing. Locks: none taken; host_lock may belong to the dumper. Context: dump, irqs off. Must not: sleep, allocate, enable irqs. */
-export const mptscsih_poll = kfunc("mptscsih_poll", function* (sdev: scsi_device) {
-  const hd = sdev.host.hostdata as MPT_SCSI_HOST | undefined;
-  if (!hd) return;
-  if (mpt_poll_interrupt(hd.ioc)) yield* mpt_interrupt(hd.ioc);
-});
+export const mptscsih_poll = kquick(
+  "mptscsih_poll",
+  (sdev: scsi_device): Running<unknown> => {
+    const hd = sdev.host.hostdata as MPT_SCSI_HOST | undefined;
+    if (!hd || !mpt_poll_interrupt(hd.ioc)) return finished();
+    return mpt_interrupt(hd.ioc);
+  },
+  "mptscsih",
+);

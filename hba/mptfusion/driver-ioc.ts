@@ -1,10 +1,10 @@
 // An adapter as mptbase keeps it, and its message frames (drivers/message/fusion/mptbase.c of 2.6.9).
-import { step, type Running } from "../../emulator/cpu/cpu.ts";
+import { finished, isFinished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import type { MmioWindow, PciFunction } from "../../emulator/bus/mmio.ts";
 import { M, STORE_NS, storePtr } from "../../kernel-sim/abi/ram.ts";
 import type { ViewOf } from "../../kernel-sim/abi/view.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
-import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { kquick } from "../../kernel-sim/core/kfunc.ts";
 import { INIT_LIST_HEAD, list_next } from "../../kernel-sim/core/list.ts";
 import {
   Spinlock,
@@ -19,7 +19,6 @@ import type { MPT_SCSI_HOST } from "./driver-scsi-host.ts";
 import { struct_MPT_ADAPTER } from "./driver-structs.ts";
 import { MPI } from "./registers.ts";
 
-const kfunc = moduleFunctions("mptbase");
 
 export const CAN_SLEEP = 1;
 export const NO_SLEEP = 0;
@@ -149,22 +148,47 @@ function putLast(entry: number, queue: number): void {
  * Takes a free request frame and puts the callback's number into its context.
  * Returns: its address, or 0 when there is none or the adapter is not up. Locks: FreeQlock inside. Context: any.
  */
-export const mpt_get_msg_frame = kfunc("mpt_get_msg_frame", function* (handle: number, ioc: MPT_ADAPTER) {
-  if (ioc.s.active === 0) return 0;
-  // spin_lock_irqsave, without a generator when the lock is free.
-  const lock = ioc.FreeQlock;
-  const flags = local_irq_save();
-  if (!spin_trylock(lock)) yield* spin_lock(lock);
+export const mpt_get_msg_frame = kquick(
+  "mpt_get_msg_frame",
+  (handle: number, ioc: MPT_ADAPTER): Running<number> => {
+    if (ioc.s.active === 0) return finished(0);
+    // spin_lock_irqsave, plain while the lock is free.
+    const flags = local_irq_save();
+    if (!spin_trylock(ioc.FreeQlock)) return getFrameLater(handle, ioc, flags);
+    const mf = takeFrame(handle, ioc);
+    return flags === 0 ? finished(mf) : restoreThen(flags, mf);
+  },
+  "mptbase",
+);
+
+function* getFrameLater(handle: number, ioc: MPT_ADAPTER, flags: number): Generator<void, number, void> {
+  yield* spin_lock(ioc.FreeQlock);
+  const mf = takeFrame(handle, ioc);
+  yield* local_irq_restore(flags);
+  return mf;
+}
+
+/** Under FreeQlock, which is freed. */
+function takeFrame(handle: number, ioc: MPT_ADAPTER): number {
   const mf = takeFirst(ioc.FreeQ);
   if (mf !== 0) {
     // MsgContext: frame number, callback.
     step(STORE_NS);
     M.u32[(mf + 8) >>> 2] = ((mf - ioc.req_frames) >>> ioc.req_shift) | (handle << 16);
   }
-  spin_unlock(lock);
-  if (flags !== 0) yield* local_irq_restore(flags);
+  spin_unlock(ioc.FreeQlock);
   return mf;
-});
+}
+
+/** local_irq_restore with something to return. */
+function restoreThen(flags: number, value: number): Running<number> {
+  const restored = local_irq_restore(flags);
+  return isFinished(restored) ? finished(value) : afterwards(restored, value);
+}
+function* afterwards(restored: Running, value: number): Generator<void, number, void> {
+  yield* restored;
+  return value;
+}
 
 /** Posts a request frame to the adapter. Context: any. */
 export function mpt_put_msg_frame(ioc: MPT_ADAPTER, mf: number): void {
@@ -172,14 +196,24 @@ export function mpt_put_msg_frame(ioc: MPT_ADAPTER, mf: number): void {
 }
 
 /** Puts a request frame back. Locks: FreeQlock inside. Context: any. */
-export const mpt_free_msg_frame = kfunc("mpt_free_msg_frame", function* (ioc: MPT_ADAPTER, mf: number) {
-  const lock = ioc.FreeQlock;
-  const flags = local_irq_save();
-  if (!spin_trylock(lock)) yield* spin_lock(lock);
+export const mpt_free_msg_frame = kquick(
+  "mpt_free_msg_frame",
+  (ioc: MPT_ADAPTER, mf: number): Running => {
+    const flags = local_irq_save();
+    if (!spin_trylock(ioc.FreeQlock)) return freeFrameLater(ioc, mf, flags);
+    putLast(mf, ioc.FreeQ);
+    spin_unlock(ioc.FreeQlock);
+    return flags === 0 ? finished() : local_irq_restore(flags);
+  },
+  "mptbase",
+);
+
+function* freeFrameLater(ioc: MPT_ADAPTER, mf: number, flags: number): Generator<void, void, void> {
+  yield* spin_lock(ioc.FreeQlock);
   putLast(mf, ioc.FreeQ);
-  spin_unlock(lock);
-  if (flags !== 0) yield* local_irq_restore(flags);
-});
+  spin_unlock(ioc.FreeQlock);
+  yield* local_irq_restore(flags);
+}
 
 /** Bytes 8..11 of a frame: its number and callback. */
 export const frameContext = (mf: number): number => M.u32[(mf + 8) >>> 2]!;

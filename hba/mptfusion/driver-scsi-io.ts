@@ -1,7 +1,7 @@
 // SCSI commands to messages and back (mptscsih_qcmd, mptscsih_io_done; mptscsih.c of 2.6.9). The dump's hot path.
-import { step } from "../../emulator/cpu/cpu.ts";
+import { finished, isFinished, step, valueOf, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, STORE_NS } from "../../kernel-sim/abi/ram.ts";
-import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { kquick } from "../../kernel-sim/core/kfunc.ts";
 import {
   DMA_FROM_DEVICE,
   DMA_TO_DEVICE,
@@ -59,8 +59,6 @@ import {
   SCSIIOReply,
 } from "./messages.ts";
 
-const kfunc = moduleFunctions("mptscsih");
-
 /** A request frame's words that are always written. */
 const REQUEST_WORDS = 15;
 /** Sense bytes asked for: what a 64-byte slot holds. */
@@ -71,14 +69,27 @@ const SENSE_BYTES = MPT_SENSE_BUFFER_ALLOC;
  * Returns: 0; SCSI_MLQUEUE_HOST_BUSY when a reset is under way or no frame is free. Locks held: host_lock; FreeQlock inside.
  * Context: any, interrupts off. Must not: sleep, allocate.
  */
-export const mptscsih_qcmd = kfunc("mptscsih_qcmd", function* (cmd: scsi_cmnd, done: ScsiDone) {
+export const mptscsih_qcmd = kquick(
+  "mptscsih_qcmd",
+  (cmd: scsi_cmnd, done: ScsiDone): Running<number> => {
+    const hd = cmd.device.host.hostdata as MPT_SCSI_HOST;
+    cmd.scsi_done = done;
+    if (hd.s.resetPending !== 0) return finished(SCSI_MLQUEUE_HOST_BUSY);
+    const frame = mpt_get_msg_frame(MPT_SCSI_DONE_CTX, hd.ioc);
+    return isFinished(frame) ? fillFrame(cmd, hd, valueOf(frame)) : fillFrameLater(cmd, hd, frame);
+  },
+  "mptscsih",
+);
+
+function* fillFrameLater(cmd: scsi_cmnd, hd: MPT_SCSI_HOST, frame: Running<number>): Generator<void, number, void> {
+  return yield* fillFrame(cmd, hd, yield* frame);
+}
+
+/** The message for a command, in the frame `mf` (0: there was none), posted. Returns: as mptscsih_qcmd. */
+function fillFrame(cmd: scsi_cmnd, hd: MPT_SCSI_HOST, mf: number): Running<number> {
+  if (mf === 0) return finished(SCSI_MLQUEUE_HOST_BUSY);
   const { s, device } = cmd;
-  const hd = device.host.hostdata as MPT_SCSI_HOST;
   const { ioc } = hd;
-  cmd.scsi_done = done;
-  if (hd.s.resetPending !== 0) return SCSI_MLQUEUE_HOST_BUSY;
-  const mf = yield* mpt_get_msg_frame(MPT_SCSI_DONE_CTX, ioc);
-  if (mf === 0) return SCSI_MLQUEUE_HOST_BUSY;
   const index = (mf - ioc.req_frames) >>> ioc.req_shift;
   const direction = s.sc_data_direction;
   let length = 0;
@@ -110,7 +121,22 @@ export const mptscsih_qcmd = kfunc("mptscsih_qcmd", function* (cmd: scsi_cmnd, d
   u32[to + 11] = ioc.sense_buf_pool + index * MPT_SENSE_BUFFER_ALLOC;
   if (length === 0) addNullSge(mf, ioc.wideAddresses);
   else if (s.use_sg === 0) addSingleSge(mf, length, s.request_buffer, direction === DMA_TO_DEVICE, ioc.wideAddresses);
-  else if (!(yield* mptscsih_AddSGE(ioc, cmd, mf, index, direction === DMA_TO_DEVICE))) {
+  else return addTableThenPost(cmd, hd, mf, index, direction === DMA_TO_DEVICE);
+  hd.setLookup(index, cmd);
+  mpt_put_msg_frame(ioc, mf);
+  return finished(0);
+}
+
+/** The rest of fillFrame for a scatter-gather table, which may need chain buffers. */
+function* addTableThenPost(
+  cmd: scsi_cmnd,
+  hd: MPT_SCSI_HOST,
+  mf: number,
+  index: number,
+  toDevice: boolean,
+): Generator<void, number, void> {
+  const { ioc } = hd;
+  if (!(yield* mptscsih_AddSGE(ioc, cmd, mf, index, toDevice))) {
     if (hasChain(ioc, index)) yield* mptscsih_freeChainBuffers(ioc, index);
     yield* mpt_free_msg_frame(ioc, mf);
     return SCSI_MLQUEUE_HOST_BUSY;
@@ -118,7 +144,7 @@ export const mptscsih_qcmd = kfunc("mptscsih_qcmd", function* (cmd: scsi_cmnd, d
   hd.setLookup(index, cmd);
   mpt_put_msg_frame(ioc, mf);
   return 0;
-});
+}
 
 /** Sense data that the IOC fetched, from its slot into the command. */
 function mptscsih_copy_sense_data(cmd: scsi_cmnd, ioc: MPT_ADAPTER, index: number, mr: number): void {
@@ -178,21 +204,36 @@ function withState(status: number, state: number): number {
  * A SCSI request has ended (MptCallback). A turbo reply (`mr` 0) means GOOD and no residual.
  * Returns: 1, the frame is free. Locks: none; FreeQlock inside when there are chain buffers. Context: hardirq or poll.
  */
-export const mptscsih_io_done = kfunc("mptscsih_io_done", function* (ioc: MPT_ADAPTER, mf: number, mr: number) {
-  const hd = ioc.hd!;
-  const index = (mf - ioc.req_frames) >>> ioc.req_shift;
-  const cmd = hd.lookup[index];
-  if (cmd === undefined) {
-    // Already given back: by a reset's flush, or a second reply to the same request.
-    if (hasChain(ioc, index)) yield* mptscsih_freeChainBuffers(ioc, index);
-    return 1;
-  }
-  hd.setLookup(index, undefined);
-  if (mr === 0) {
-    cmd.s.resid = 0;
-    cmd.s.result = 0;
-  } else cmd.s.result = resultOf(cmd, ioc, index, mr);
-  if (hasChain(ioc, index)) yield* mptscsih_freeChainBuffers(ioc, index);
-  yield* cmd.scsi_done!(cmd);
+export const mptscsih_io_done = kquick(
+  "mptscsih_io_done",
+  (ioc: MPT_ADAPTER, mf: number, mr: number): Running<number> => {
+    const hd = ioc.hd!;
+    const index = (mf - ioc.req_frames) >>> ioc.req_shift;
+    const cmd = hd.lookup[index];
+    // Nobody's: already given back by a reset's flush, or a second reply to the same request.
+    if (cmd === undefined) return hasChain(ioc, index) ? freeChainThenDone(ioc, index, undefined) : finished(1);
+    hd.setLookup(index, undefined);
+    if (mr === 0) {
+      cmd.s.resid = 0;
+      cmd.s.result = 0;
+    } else cmd.s.result = resultOf(cmd, ioc, index, mr);
+    if (hasChain(ioc, index)) return freeChainThenDone(ioc, index, cmd);
+    const done = cmd.scsi_done!(cmd);
+    return isFinished(done) ? finished(1) : afterDone(done);
+  },
+  "mptscsih",
+);
+
+function* freeChainThenDone(
+  ioc: MPT_ADAPTER,
+  index: number,
+  cmd: scsi_cmnd | undefined,
+): Generator<void, number, void> {
+  yield* mptscsih_freeChainBuffers(ioc, index);
+  if (cmd) yield* cmd.scsi_done!(cmd);
   return 1;
-});
+}
+function* afterDone(done: Running): Generator<void, number, void> {
+  yield* done;
+  return 1;
+}

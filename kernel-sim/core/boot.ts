@@ -1,31 +1,26 @@
 // start_kernel: brings the kernel up on the machine's first CPU, starts the others, and runs init.
-import { RUN, type Running } from "../../emulator/cpu/cpu.ts";
-import { setCurrentCpu, cpu as currentCpu } from "../../emulator/cpu/cpu.ts";
+import { RUN, cpu as currentCpu, finished, setCurrentCpu, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, pokePtr } from "../abi/ram.ts";
 import { new_utsname } from "../abi/structs/base.ts";
-import { task_struct } from "../abi/structs/sched.ts";
+import { prio_array, task_struct } from "../abi/structs/sched.ts";
 import { array, char, int } from "../abi/types.ts";
 import { PageAllocator } from "../mm/page-alloc.ts";
-import { K, Kernel, type KernelOptions } from "./kernel.ts";
+import { do_exit } from "./fork.ts";
 import { init_irq } from "./irq.ts";
+import { K, Kernel, type KernelOptions } from "./kernel.ts";
+import { kfunc, kleaf } from "./kfunc.ts";
+import { list_add_tail } from "./list.ts";
 import { init_modules } from "./module.ts";
 import { init_nmi } from "./nmi.ts";
 import { NotifierChain } from "./panic.ts";
 import { init_percpu } from "./percpu.ts";
 import { init_console, printk } from "./printk.ts";
-import { RESCHEDULE_VECTOR, cpu_idle, schedule, set_current_state, init_sched, setRunListOffset } from "./sched.ts";
+import { RESCHEDULE_VECTOR, cpu_idle, init_sched, schedule, setRunListOffset, set_current_state } from "./sched.ts";
 import { init_softirq } from "./softirq.ts";
 import { Spinlock } from "./spinlock.ts";
-import { TASK_INTERRUPTIBLE, makeTask } from "./task.ts";
+import { TASK_INTERRUPTIBLE, makeTask, type Task } from "./task.ts";
 import { init_timers, start_ticks } from "./timer.ts";
 import { init_workqueues } from "./workqueue.ts";
-import { kleaf } from "./kfunc.ts";
-import { finished } from "../../emulator/cpu/cpu.ts";
-import type { Task } from "./task.ts";
-import { list_add_tail } from "./list.ts";
-import { prio_array } from "../abi/structs/sched.ts";
-import { kfunc } from "./kfunc.ts";
-import { do_exit } from "./fork.ts";
 
 /** Wall clock of every boot unless the scenario says otherwise: 2004-12-01 00:00:00 UTC, the white paper's winter. */
 export const DEFAULT_BOOT_SECONDS = 1101859200;

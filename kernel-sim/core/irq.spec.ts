@@ -224,8 +224,6 @@ describe("an interrupt's entry", () => {
   });
 
   test("saves registers that say where it struck, with interrupts on, and moves to the interrupt stack once", () => {
-    let k: Kernel;
-    let p: PerCpu;
     let found: { ip: string | undefined; eflags: number; sp: number; depth: number; stack: number } | undefined;
     const handler: IrqHandler = kfunc("test_interrupt", function* (): Generator<void, boolean, void> {
       const regs = peekPtr(p.irqStackTop - 8);
@@ -248,8 +246,8 @@ describe("an interrupt's entry", () => {
       expect(found!.stack).toBeGreaterThan(0);
       expect(found!.stack).toBeLessThan(512);
     });
-    k = bootTestMachine({ cpus: 1 });
-    p = k.percpu[0]!;
+    const k: Kernel = bootTestMachine({ cpus: 1 });
+    const p: PerCpu = k.percpu[0]!;
     runKernel(k, function* () {
       yield* request_irq(IRQ, handler, 0, "test", 0);
       yield* victim();

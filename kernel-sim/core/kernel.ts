@@ -108,6 +108,8 @@ export class Kernel {
   /** Program of a CPU that a dumper freezes by NMI. */
   onFreezeNmi: (() => Running) | undefined;
   nextPid = 1;
+  /** Counts touch_nmi_watchdog(): who looks and finds it moved lets the CPU live. */
+  watchdogTouches = 0;
   pages!: PageAllocator;
   /** Queues, disks and bios; made when the first queue is. */
   block!: BlockLayer;

@@ -3,7 +3,7 @@
 // kfunc() wraps a generator body. The wrapper is generated per function, so every call site stays monomorphic, and it
 // runs the body at once: only a body that has to give way costs an iterator of its own. Its result must therefore be
 // consumed at once, by `yield*` (the linter checks).
-import { LOST, cpu, finished, giveWay, mustGiveWay, type Program, type Running } from "../../emulator/cpu/cpu.ts";
+import { LOST, cpu, finished, giveWay, isFinished, mustGiveWay, type Program, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, pokePtr, virtualOf } from "../abi/ram.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -110,6 +110,24 @@ class Suspended {
   }
 }
 
+/** As Suspended, for the rest of a plain body: any iterator. */
+class SuspendedRest {
+  private readonly rest: Iterator<void, unknown, void>;
+  private readonly caller: number;
+  constructor(rest: Running<unknown>, caller: number) {
+    this.rest = rest[Symbol.iterator]();
+    this.caller = caller;
+  }
+  [Symbol.iterator](): this {
+    return this;
+  }
+  next(): IteratorResult<void, unknown> {
+    const result = this.rest.next();
+    if (result.done) leave(this.caller);
+    return result;
+  }
+}
+
 /** Entry when something is due first: a preemption point, then the probe, then the body. */
 function* enterLate(
   id: number,
@@ -190,6 +208,36 @@ export const moduleFunctions =
   (module: string) =>
   <A extends unknown[], T>(name: string, body: Body<A, T>): KernelFunction<A, T> =>
     define(name, module, body);
+
+/**
+ * A kernel function with a plain body, for hot paths: the body returns what `finished()` gives when it did not have to give
+ * way, else the iterator of the rest. Costs no generator in the first case. Call it under `yield*` all the same, or, from
+ * another plain body, look at the result with isFinished().
+ */
+export function kquick<A extends unknown[], T>(
+  name: string,
+  body: (...args: A) => Running<T>,
+  module?: string,
+): KernelFunction<A, T> {
+  const id = register(name, module);
+  const params = Array.from({ length: body.length }, (_, i) => `a${i}`).join(", ");
+  const make = new Function(
+    "enter",
+    "leave",
+    "body",
+    "isFinished",
+    "SuspendedRest",
+    "enterLate",
+    `return function ${name}(${params}) {
+      const caller = enter(${id});
+      if (caller < 0) return enterLate(${id}, body, [${params}]);
+      const r = body(${params});
+      if (isFinished(r)) { leave(caller); return r; }
+      return new SuspendedRest(r, caller);
+    }`,
+  ) as (...imports: unknown[]) => (...args: A) => Running<T>;
+  return Object.assign(make(enter, leave, body, isFinished, SuspendedRest, enterLate), { id, symbol: name });
+}
 
 function enterLeaf(id: number): number {
   const caller = push(id);

@@ -32,7 +32,7 @@ function start_watchdog(): void {
 
 /** Says that this CPU is alive although it takes no timer ticks. */
 export const touch_nmi_watchdog = kleaf("touch_nmi_watchdog", () => {
-  for (const p of K.percpu) p.watchdogTouched = true;
+  K.watchdogTouches++;
 });
 
 /** Plain code: decides whether the interrupted context goes on (undefined) or is abandoned for a program. */
@@ -42,9 +42,9 @@ function land(c: Cpu, landing: Landing): Program | undefined {
   if (p.inNmi) return undefined;
   p.pda.__nmi_count = p.pda.__nmi_count + 1;
   if (landing.reason === "watchdog") {
-    if (p.timerTicks !== p.watchdogTicks || p.watchdogTouched || K.dumpMode) {
+    if (p.timerTicks !== p.watchdogTicks || p.watchdogTouches !== K.watchdogTouches || K.dumpMode) {
       p.watchdogTicks = p.timerTicks;
-      p.watchdogTouched = false;
+      p.watchdogTouches = K.watchdogTouches;
       p.watchdogStale = 0;
       return undefined;
     }

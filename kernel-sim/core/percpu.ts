@@ -35,7 +35,8 @@ export interface PerCpu {
   nmiRegs: number;
   watchdogTicks: number;
   watchdogStale: number;
-  watchdogTouched: boolean;
+  /** K.watchdogTouches when its watchdog looked last. */
+  watchdogTouches: number;
 }
 
 export const NR_CPUS = 64;
@@ -72,7 +73,7 @@ export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) =>
       nmiRegs: 0,
       watchdogTicks: -1,
       watchdogStale: 0,
-      watchdogTouched: false,
+      watchdogTouches: 0,
       softirqPendingAt: pda.addr + k.offsetOf(x8664_pda, "__softirq_pending"),
     });
   }

@@ -1,4 +1,4 @@
-// Kernel timers (kernel/timer.c of 2.6.9): the cascading wheel of each CPU, in RAM; jiffies; the tick.
+// Kernel timers, jiffies, the tick and delays (kernel/timer.c of 2.6.9).
 import { busyFor, cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { makeEvent, type TimerEvent } from "../../emulator/time/events.ts";
 import { M, poke32, poke64, pokePtr } from "../abi/ram.ts";
@@ -8,15 +8,7 @@ import { u64, ulong } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, current, this_cpu } from "./kernel.ts";
 import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
-import {
-  INIT_LIST_HEAD,
-  list_add_tail,
-  list_del,
-  list_empty,
-  list_entries,
-  list_next,
-  list_splice_init,
-} from "./list.ts";
+import { list_empty, list_next, list_splice_init } from "./list.ts";
 import { schedule, scheduler_tick, try_to_wake_up } from "./sched.ts";
 import { TIMER_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "./softirq.ts";
 import {
@@ -31,96 +23,12 @@ import {
   spin_unlock_irqrestore,
 } from "./spinlock.ts";
 import type { Task } from "./task.ts";
+import { INITIAL_JIFFIES, TimerBase, detach_timer, put_timer, type Timer } from "./timer-wheel.ts";
+
+export { INITIAL_JIFFIES, TimerBase, detach_timer, put_timer, type Timer } from "./timer-wheel.ts";
 
 export const LOCAL_TIMER_VECTOR = 0xef;
-/** jiffies at power-on: five minutes before the 32-bit wrap, as on every Linux. */
-export const INITIAL_JIFFIES = 0x1_0000_0000 - 300 * 1000;
 export const MAX_SCHEDULE_TIMEOUT = Infinity;
-
-/** What the five levels span: 2^32 jiffies. */
-const WHEEL_JIFFIES = 0x1_0000_0000;
-
-/** A timer: its struct is in RAM; JavaScript keeps the function. */
-export interface Timer {
-  readonly s: ViewOf<typeof timer_list>;
-  readonly addr: number;
-  readonly name: string;
-  func: (data: number) => Running;
-  data: number;
-  /** The wheel that it is on, or undefined. */
-  base: TimerBase | undefined;
-  expires: number;
-}
-
-export class TimerBase {
-  readonly s: ViewOf<typeof tvec_t_base_s>;
-  readonly lock: Spinlock;
-  readonly addr: number;
-  timerJiffies: number;
-  private readonly vectors: readonly number[];
-  /** List head for the timers that are due: those that their functions arm go on the wheel, not there. */
-  readonly dueList: number;
-  /** The timers on this wheel by the address of their list entry. */
-  readonly byEntry = new Map<number, Timer>();
-
-  constructor(addr: number, cpuId: number) {
-    this.addr = addr;
-    this.s = K.view(tvec_t_base_s, addr);
-    this.lock = new Spinlock(this.s.lock.addr, `tvec_bases.${cpuId}.lock`);
-    this.timerJiffies = INITIAL_JIFFIES;
-    const at = (field: string): number => addr + K.offsetOf(tvec_t_base_s, field);
-    this.vectors = [at("tv1"), at("tv2"), at("tv3"), at("tv4"), at("tv5")];
-    this.dueList = K.bootmem(16);
-    this.s.timer_jiffies = INITIAL_JIFFIES;
-    this.clear();
-  }
-
-  /** Empties the wheel (every slot points at itself). */
-  clear(): void {
-    const head = M.word8 ? 16 : 8;
-    for (let i = 0; i < 256; i++) INIT_LIST_HEAD(this.vectors[0]! + i * head);
-    for (let level = 1; level < 5; level++)
-      for (let i = 0; i < 64; i++) INIT_LIST_HEAD(this.vectors[level]! + i * head);
-    INIT_LIST_HEAD(this.dueList);
-    this.byEntry.clear();
-  }
-
-  /** The list that a timer with this expiry belongs on. */
-  slotFor(expires: number): number {
-    const head = M.word8 ? 16 : 8;
-    const delta = expires - this.timerJiffies;
-    if (delta < 0) return this.vectors[0]! + (this.timerJiffies % 256) * head;
-    if (delta < 256) return this.vectors[0]! + (expires % 256) * head;
-    // What lies beyond the wheel waits in its last slot, and is looked at again when that comes round.
-    const at = delta < WHEEL_JIFFIES ? expires : this.timerJiffies + WHEEL_JIFFIES - 1;
-    let level = 1;
-    let scale = 256;
-    while (level < 4 && delta >= scale * 64) {
-      level++;
-      scale *= 64;
-    }
-    return this.vectors[level]! + (Math.floor(at / scale) % 64) * head;
-  }
-
-  /** The list of level 0 that is due at `jiffy`. */
-  due(jiffy: number): number {
-    return this.vectors[0]! + (jiffy % 256) * (M.word8 ? 16 : 8);
-  }
-
-  /** Moves the timers of a higher level's slot down when the lower one has come round. */
-  cascade(jiffy: number): void {
-    const head = M.word8 ? 16 : 8;
-    let scale = 256;
-    for (let level = 1; level < 5 && jiffy % scale === 0; level++) {
-      const slot = this.vectors[level]! + (Math.floor(jiffy / scale) % 64) * head;
-      for (const entry of list_entries(slot)) {
-        list_del(entry);
-        list_add_tail(entry, this.slotFor(this.byEntry.get(entry)!.expires));
-      }
-      scale *= 64;
-    }
-  }
-}
 
 export class Timekeeping {
   readonly bases: TimerBase[];
@@ -192,7 +100,9 @@ function wake_tick(): void {
   if (!event) return;
   K.time.sleepingTicks[c.id] = undefined;
   const { tickNs } = K.time;
-  K.machine.events.arm(event, event.at + Math.max(0, Math.ceil((c.clock - event.at) / tickNs)) * tickNs);
+  // What came until now merged with the tick that was taken.
+  const periods = Math.max(1, Math.floor((c.clock - event.at) / tickNs) + 1);
+  K.machine.events.arm(event, event.at + periods * tickNs);
 }
 
 export const smp_apic_timer_interrupt = kfunc("smp_apic_timer_interrupt", function* () {
@@ -271,16 +181,6 @@ export const __mod_timer = kfunc("__mod_timer", function* (timer: Timer, expires
   }
 });
 
-/** Links a timer into a wheel; the caller has the wheel's lock (or is alone). */
-export function put_timer(base: TimerBase, timer: Timer, expires: number): void {
-  timer.expires = expires;
-  timer.s.expires = expires;
-  timer.base = base;
-  timer.s.base = base.addr;
-  base.byEntry.set(timer.addr, timer);
-  list_add_tail(timer.addr, base.slotFor(expires));
-}
-
 export const add_timer = (timer: Timer, expires: number): Running<number> => mod_timer(timer, expires);
 
 /** Disarms a timer. Returns 1 when it was armed. Context: any. */
@@ -296,13 +196,6 @@ export const del_timer = kfunc("del_timer", function* (timer: Timer) {
     if (stillThere) return 1;
   }
 });
-
-export function detach_timer(timer: Timer): void {
-  list_del(timer.addr);
-  timer.base!.byEntry.delete(timer.addr);
-  timer.base = undefined;
-  timer.s.base = 0;
-}
 
 /**
  * As del_timer; also waits until its function runs nowhere, and until it has not armed itself again. Must not: be called by

@@ -106,7 +106,7 @@ export interface scsi_host_template {
   /** diskdump: the dump is done. Returns: 0 or a negative errno. Locks held: none. Context: dump. Must not: sleep, allocate, enable interrupts. */
   readonly dump_shutdown?: (sdev: scsi_device) => Running<number>;
   /** diskdump (mandatory for it): does what the interrupt handler would do now. Returns: nothing. Locks held: host_lock may belong to the dumper. Context: dump, interrupts off. Must not: sleep, allocate, enable interrupts. */
-  readonly dump_poll?: (sdev: scsi_device) => Running;
+  readonly dump_poll?: (sdev: scsi_device) => Running<unknown>;
 }
 
 /** struct Scsi_Host: one adapter. */
