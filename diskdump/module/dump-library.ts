@@ -10,7 +10,7 @@ import type { DumpMode } from "../../kernel-sim/core/dump-mode.ts";
 import { K, current } from "../../kernel-sim/core/kernel.ts";
 import { kleaf, moduleFunctions, probesArmed } from "../../kernel-sim/core/kfunc.ts";
 import { accessTriggers } from "../../emulator/bus/mmio.ts";
-import { INIT_LIST_HEAD, list_del_init, list_empty, list_next } from "../../kernel-sim/core/list.ts";
+import { INIT_LIST_HEAD, list_del_init, list_empty, list_next, list_splice_init } from "../../kernel-sim/core/list.ts";
 import { touch_nmi_watchdog } from "../../kernel-sim/core/nmi.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import {
@@ -258,8 +258,11 @@ const dump_run_timers = kfunc("dump_run_timers", function* (base: TimerBase) {
     base.timerJiffies = jiffy + 1;
     base.s.timer_jiffies = jiffy + 1;
     const slot = base.due(jiffy);
-    while (!list_empty(slot)) {
-      const timer = base.byEntry.get(list_next(slot))!;
+    if (list_empty(slot)) continue;
+    // Spliced first: a function that arms itself for one turn of the wheel later comes back to this very slot.
+    list_splice_init(slot, base.dueList);
+    while (!list_empty(base.dueList)) {
+      const timer = base.byEntry.get(list_next(base.dueList))!;
       base.s.running_timer = timer.addr;
       detach_timer(timer);
       yield* timer.func(timer.data);

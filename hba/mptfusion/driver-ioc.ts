@@ -19,7 +19,6 @@ import type { MPT_SCSI_HOST } from "./driver-scsi-host.ts";
 import { struct_MPT_ADAPTER } from "./driver-structs.ts";
 import { MPI } from "./registers.ts";
 
-
 export const CAN_SLEEP = 1;
 export const NO_SLEEP = 0;
 

@@ -3,7 +3,16 @@
 // kfunc() wraps a generator body. The wrapper is generated per function, so every call site stays monomorphic, and it
 // runs the body at once: only a body that has to give way costs an iterator of its own. Its result must therefore be
 // consumed at once, by `yield*` (the linter checks).
-import { LOST, cpu, finished, giveWay, isFinished, mustGiveWay, type Program, type Running } from "../../emulator/cpu/cpu.ts";
+import {
+  LOST,
+  cpu,
+  finished,
+  giveWay,
+  isFinished,
+  mustGiveWay,
+  type Program,
+  type Running,
+} from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, pokePtr, virtualOf } from "../abi/ram.ts";
 import type { Kernel } from "./kernel.ts";
 

@@ -14,6 +14,7 @@ import { kernel_thread_on } from "./fork.ts";
 import { K, type Kernel } from "./kernel.ts";
 import { kfunc } from "./kfunc.ts";
 import { list_entries, list_next, list_prev } from "./list.ts";
+import { spin_lock_irqsave, spin_unlock_irqrestore } from "./spinlock.ts";
 import {
   INITIAL_JIFFIES,
   del_timer,
@@ -170,6 +171,34 @@ describe("a timer", () => {
     expect(fired).toBeGreaterThan(5);
     expect(fired).toBe(armed);
     for (const base of k.time.bases) expect(entriesOf(base)).toEqual([]);
+  });
+
+  test("that another CPU arms while this one waits for its wheel's lock is moved, not linked twice", () => {
+    const k = bootTestMachine({ cpus: 3 });
+    const results: string[] = [];
+    runKernel(k, function* () {
+      const timer = newTimer(() => busyFor(0));
+      const [wheel, other] = K.time.bases as [TimerBase, TimerBase, TimerBase];
+      const arm = kfunc("test_arm", function* (afterNs: number, ticks: number): Generator<void, void, void> {
+        yield* busyFor(afterNs);
+        const was = yield* mod_timer(timer, K.time.jiffies + ticks);
+        results.push(`cpu${cpu.id}: ${was}`);
+      });
+      yield* kernel_thread_on(
+        "holder",
+        function* () {
+          const flags = yield* spin_lock_irqsave(wheel.lock);
+          yield* busyFor(60_000);
+          yield* spin_unlock_irqrestore(wheel.lock, flags);
+        },
+        2,
+      );
+      yield* kernel_thread_on("other", () => arm(30_000, 100), 1);
+      yield* arm(20_000, 50);
+      expect([entriesOf(wheel), entriesOf(other)]).toEqual([[timer.addr], []]);
+      expect(timer.base).toBe(wheel);
+    });
+    expect(results).toEqual(["cpu1: 0", "cpu0: 1"]);
   });
 });
 

@@ -178,6 +178,31 @@ describe("a formatted partition with one wrong signature word", () => {
     expect(folder.listing()).toEqual(before);
   });
 
+  test("a disk with that partition is not signed again behind one's back", async () => {
+    const bytes = Buffer.from(disk);
+    const formatted = folder.write("partition.img", bytes);
+    expect((await dumplab("format", formatted, "--partition", "1", "--force")).code).toBe(0);
+    const [scenario, override] = [folder.small, `adapters.0.disks.1.image=${formatted}`];
+    expect((await dumplab("trial", scenario, "--set", override, "--json")).code).toBe(0);
+    const signed = readFileSync(formatted);
+    signed[PARTITION_AT + WRONG_BLOCK * BLOCK + WRONG_WORD * 4]! ^= 1;
+    folder.write("partition.img", signed);
+    const { code, out } = await dumplab("trial", scenario, "--set", override);
+    expect(code).toBe(1);
+    expect(out).toMatch(/^cause +\/dev\/sdb1: bad signature/m);
+  });
+
+  test("an image whose partitions are not the scenario's, that is too long, or no file, is refused", async () => {
+    const trial = (...overrides: string[]): Promise<string> =>
+      refusal("trial", folder.small, "--json", ...overrides.flatMap((override) => ["--set", override]));
+    const image = `adapters.0.disks.1.image=${folder.at("disk")}`;
+    expect(await trial(image, "adapters.0.disks.1.partitions=[{startSector: 128, sectors: 70000}]")).toContain(
+      "/dev/sdb1 is at sector 64 with 70000 sectors; the scenario has it at 128 with 70000",
+    );
+    expect(await trial(image, "adapters.0.disks.1.size=36MiB")).toMatch(/disk has \d+ bytes, the disk only 37748736/);
+    expect(await trial(`adapters.0.disks.1.image=${folder.at("directory")}`)).toMatch(/directory cannot be read: /);
+  });
+
   test("the same trial with every word right is complete, and the image is not written to", async () => {
     const bytes = readFileSync(image);
     bytes[WRONG_BLOCK * BLOCK + WRONG_WORD * 4]! ^= 1;

@@ -26,6 +26,7 @@ describe("dumplab trial refuses", () => {
     ["cpus=65", "cpus: expected a whole number from 1 to 64; got 65"],
     ["adapters=3", "adapters: expected a list; got 3"],
     ["memory=much", 'memory: expected a map; got "much"'],
+    ["memory.size=1e99", 'memory.size: expected a size like "8GiB"'],
     ["memory.size=12", "memory.size: expected 16MiB to 64GiB of RAM; got 12 bytes"],
     ["memory.size=64 MB of RAM", 'memory.size: expected a size like "8GiB"'],
     ["crash.at.random.from=5", 'crash.at.random.from: expected a time like "250ms"'],
@@ -74,10 +75,13 @@ describe("dumplab trial refuses", () => {
   test.each([
     [
       "crash.at={function: {name: scsi_dispatch_cdm}}",
-      /^dumplab: crash.*there is no kernel function "scsi_dispatch_cdm"/,
+      /^dumplab: crash.*there is no kernel function "scsi_dispatch_cdm"; did you mean "scsi_dispatch_cmd"\?\n$/,
     ],
-    ["crash.at={lock: {name: host_lokc}}", /^dumplab: crash.*no lock named "host_lokc"/],
-    ["crash={trigger: panic, holding: host_lokc}", /^dumplab: crash.*no lock named "host_lokc"/],
+    ["crash.at={lock: {name: host_lokc}}", /^dumplab: crash.*no lock named "host_lokc"; did you mean "host_lock"\?\n$/],
+    [
+      "crash={trigger: panic, holding: host_lokc}",
+      /^dumplab: crash.*no lock named "host_lokc"; did you mean "host_lock"\?\n$/,
+    ],
   ])("%s, when the kernel is up and knows its names", async (override, message) => {
     const before = folder.listing();
     const { code, err } = await dumplab("trial", "learn", "--set", override, "--vmcore", folder.at("never"));
@@ -157,6 +161,9 @@ describe("an output", () => {
       /cannot write results to .*none\/file: no such file/,
     );
     expect(readFileSync(folder.at("precious"), "utf8")).toBe("data\n");
+    folder.write("one-line", "data");
+    expect(await refusal(...args, folder.at("one-line"))).toContain("one-line: is not a file of results");
+    expect(await refusal(...args, folder.at("one-line"), "--resume")).toContain("is not a file of results");
   });
 });
 
@@ -188,7 +195,7 @@ describe.skipIf(!mounted)("a full file system (needs: root, to mount a tmpfs of 
     return err;
   }
 
-  test.each(["--disk", "--vmcore"])(
+  test.each(["--disk", "--vmcore", "--vmlinux", "--trace"])(
     "trial %s leaves nothing under the name, and says which file it was",
     async (option) => {
       const err = await failure("trial", folder.small, option, `${tiny}/file`);

@@ -21,6 +21,7 @@ export function simulatorErrorRecord(scenario: Scenario, seed: number, error: un
     virtualNs: 0,
     hostMs: 0,
     crash: null,
+    findings: [],
     dumpedPages: 0,
     version,
     command: replayCommand(scenario, seed),

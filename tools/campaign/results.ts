@@ -6,6 +6,8 @@ import type { TrialRecord } from "../trial/types.ts";
 
 const CHUNK_BYTES = 1 << 20;
 const NEWLINE = 0x0a;
+/** How every record begins: what a torn one is recognised by. */
+const RECORD_START = '{"scenario":"';
 
 export interface ResultFile {
   readonly append: (record: TrialRecord) => void;
@@ -26,7 +28,7 @@ export function openResults(path: string, resume: boolean, version: string): Ope
   const descriptor = open(path);
   const previous: TrialRecord[] = [];
   try {
-    const wholeBytes = eachLine(descriptor, (line, number) => {
+    const { wholeBytes, rest } = eachLine(descriptor, (line, number) => {
       const record = recordIn(line, `${path}:${number}`);
       if (record.version !== version) {
         throw new UsageError(
@@ -37,6 +39,12 @@ export function openResults(path: string, resume: boolean, version: string): Ope
     });
     if (!resume && previous.length > 0) {
       throw new UsageError(`${path} has ${previous.length} records: --resume continues it, another name starts anew`);
+    }
+    // What a kill left of the first record is cut off; anything else without a newline is somebody's data.
+    if (previous.length === 0 && !RECORD_START.startsWith(rest.toString("latin1", 0, RECORD_START.length))) {
+      throw new UsageError(
+        `${path}: is not a file of results: it ends at offset ${wholeBytes + rest.length} without a newline`,
+      );
     }
     ftruncateSync(descriptor, wholeBytes);
     return { file: appender(descriptor, wholeBytes), previous };
@@ -95,15 +103,18 @@ function appender(descriptor: number, startBytes: number): ResultFile {
   };
 }
 
-/** Calls `use` for every line that ends in a newline; returns the bytes that they take together. */
-function eachLine(descriptor: number, use: (line: string, number: number) => void): number {
+/** Calls `use` for every line that ends in a newline; returns the bytes that they take together, and what follows them. */
+function eachLine(
+  descriptor: number,
+  use: (line: string, number: number) => void,
+): { wholeBytes: number; rest: Buffer } {
   let rest: Buffer = Buffer.alloc(0);
   let wholeBytes = 0;
   let number = 0;
   for (let position = 0; ;) {
     const chunk = Buffer.alloc(CHUNK_BYTES);
     const count = readSync(descriptor, chunk, 0, CHUNK_BYTES, position);
-    if (count === 0) return wholeBytes;
+    if (count === 0) return { wholeBytes, rest };
     position += count;
     rest = Buffer.concat([rest, chunk.subarray(0, count)]);
     let start = 0;

@@ -14,7 +14,8 @@ import { blocksRequired } from "../../diskdump/format/layout.ts";
 import { maxPfn, ramPageRanges } from "../../diskdump/module/ram-map.ts";
 import { SignatureBacking } from "../../diskdump/format/signature-backing.ts";
 import { PartitionStore } from "../../diskdump/userspace/partition-store.ts";
-import { UsageError } from "../../diskdump/userspace/errors.ts";
+import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
+import { readPartitions } from "../../diskdump/userspace/partition-table.ts";
 import { formatPartition } from "../../diskdump/userspace/format.ts";
 import type { AdapterScenario, DiskFault, DiskScenario, PartitionScenario, Scenario } from "../scenario/scenario.ts";
 import { openMemoryImage, type ImageRange } from "./memory-image.ts";
@@ -91,8 +92,47 @@ function makeDisk(machine: Machine, scenario: Scenario, disk: DiskScenario, requ
       busBytesPerSecond: timing.busBytesPerS,
       commandOverheadNs: timing.commandOverheadNs,
     },
-    ...(disk.imagePath === null ? {} : { backing: new RawFileBacking(disk.imagePath) }),
+    ...(disk.imagePath === null ? {} : { backing: openDiskImage(disk, disk.imagePath) }),
   });
+  if (!hasTableOfItsOwn(made, disk)) partitionDisk(made, scenario, disk, requiredBlocks);
+  for (const fault of disk.faults) made.faults.lay(faultOf(fault));
+  return made;
+}
+
+function openDiskImage(disk: DiskScenario, path: string): RawFileBacking {
+  let image: RawFileBacking;
+  try {
+    image = new RawFileBacking(path);
+  } catch (error) {
+    throw new UsageError(`image of ${disk.device}: ${path} cannot be read: ${systemReason(error)}`, { cause: error });
+  }
+  if (image.sizeBytes <= disk.sizeBytes) return image;
+  image.close();
+  throw new UsageError(
+    `image of ${disk.device}: ${path} has ${image.sizeBytes} bytes, the disk only ${disk.sizeBytes}`,
+  );
+}
+
+/**
+ * True when the disk came with an image that is partitioned: then it stays as it is, signatures and all. Throws a UsageError
+ * when its table is not the scenario's.
+ */
+function hasTableOfItsOwn(made: ScsiDisk, disk: DiskScenario): boolean {
+  if (disk.imagePath === null || disk.partitions.length === 0) return false;
+  const table = readPartitions(made.media.store);
+  if (!table) return false;
+  for (const { device, number, startSector, sectors } of disk.partitions) {
+    const found = table.find((p) => p.number === number);
+    if (found && found.startSector === startSector && found.sectorCount === sectors) continue;
+    const what = found ? `at sector ${found.startSector} with ${found.sectorCount} sectors` : "not there";
+    throw new UsageError(
+      `image of ${disk.device}: in the partition table of ${disk.imagePath}, ${device} is ${what}; the scenario has it at ${startSector} with ${sectors}`,
+    );
+  }
+  return true;
+}
+
+function partitionDisk(made: ScsiDisk, scenario: Scenario, disk: DiskScenario, requiredBlocks: number): void {
   if (disk.partitions.length > 0) {
     writePartitionTable(
       made.media.store,
@@ -107,8 +147,6 @@ function makeDisk(machine: Machine, scenario: Scenario, disk: DiskScenario, requ
   for (const partition of disk.partitions) {
     if (scenario.dump.devices.includes(partition.device)) signPartition(made, scenario, partition, requiredBlocks);
   }
-  for (const fault of disk.faults) made.faults.lay(faultOf(fault));
-  return made;
 }
 
 /** What `service diskdump initialformat` did before the trial began. */

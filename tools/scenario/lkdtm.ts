@@ -3,15 +3,15 @@ import type { CrashTrigger } from "./scenario.ts";
 
 /** cpoint_name -> the function of a 2.6.9 kernel at whose entry it strikes. */
 const CRASH_POINTS: Readonly<Record<string, string>> = {
-  INT_HARDWARE_ENTRY: "__do_IRQ",
+  INT_HARDWARE_ENTRY: "do_IRQ",
   INT_HW_IRQ_EN: "handle_IRQ_event",
   INT_TASKLET_ENTRY: "tasklet_action",
-  FS_DEVRW: "ll_rw_block",
-  MEM_SWAPOUT: "shrink_list",
+  // The original probes ll_rw_block; every block I/O of this kernel comes through here.
+  FS_DEVRW: "submit_bio",
+  MEM_SWAPOUT: "shrink_cache",
   // The original probes hrtimer_start, which 2.6.9 does not have; a timer is armed here.
-  TIMERADD: "add_timer",
+  TIMERADD: "__mod_timer",
   SCSI_DISPATCH_CMD: "scsi_dispatch_cmd",
-  IDE_CORE_CP: "generic_ide_ioctl",
 };
 
 /** cpoint_type -> trigger. LOOP spins with interrupts off until the watchdog notices. */

@@ -20,6 +20,7 @@ export function fakeRecord(scenario: Scenario, seed: number, over: Partial<Trial
     virtualNs: 1_000_000 * seed,
     hostMs: 1,
     crash: { cpu: 0, function: "scsi_request_fn", virtualNs: 43_211_000, trigger: scenario.crash.trigger },
+    findings: [],
     dumpedPages: 100,
     version,
     command: replayCommand(scenario, seed),

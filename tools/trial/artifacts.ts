@@ -1,10 +1,11 @@
 // What a trial leaves behind as files: the disk, the vmcore, the vmlinux that goes with it, the trace.
-import { writeFileSync } from "node:fs";
 import { FileSink } from "../../diskdump/userspace/core-sink.ts";
 import { writeCore } from "../../diskdump/userspace/core-writer.ts";
 import { hasDump, openDump } from "../../diskdump/userspace/dump-image.ts";
 import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
 import { nodeFiles } from "../../diskdump/userspace/host-files.ts";
+import { disk_dump_device, disk_dump_partition, disk_dump_type } from "../../diskdump/module/structs.ts";
+import { VirtDevice, struct_MPT_ADAPTER, struct_MPT_SCSI_HOST } from "../../hba/mptfusion/driver-structs.ts";
 import { writeVmlinux } from "../../kernel-sim/abi/vmlinux/vmlinux.ts";
 import type { Lab } from "../machine/lab.ts";
 import type { Scenario } from "../scenario/scenario.ts";
@@ -31,11 +32,12 @@ function createFile(path: string, write: (sink: FileSink) => void): void {
 }
 
 function createWhole(path: string, contents: string | Uint8Array): void {
-  try {
-    writeFileSync(path, contents, { flag: "wx" });
-  } catch (error) {
-    throw new UsageError(`${path}: cannot be written: ${systemReason(error)}`, { cause: error });
-  }
+  const bytes = typeof contents === "string" ? Buffer.from(contents) : contents;
+  createFile(path, (sink) => {
+    sink.begin(bytes.length);
+    sink.bytes(0, bytes);
+    sink.end();
+  });
 }
 
 /** The partition that holds the dump, or the one that would have. */
@@ -44,6 +46,12 @@ function dumpPartition(lab: Lab): Lab["dumpPartitions"][number] {
   if (!found) throw new UsageError("the scenario has no dump device (dump.devices is empty)");
   return found;
 }
+
+/** Structs of the modules: gdb then knows them by name. */
+const DRIVER_TYPES = [
+  ...[struct_MPT_ADAPTER, struct_MPT_SCSI_HOST, VirtDevice],
+  ...[disk_dump_type, disk_dump_device, disk_dump_partition],
+];
 
 /** The writers of a trial's result. They read the machine's memory, so they are valid until the next trial of this thread. */
 export function artifactsOf(
@@ -63,7 +71,7 @@ export function artifactsOf(
       const image = openDump(dumpPartition(lab).store());
       createFile(path, (sink) => writeCore(image, sink));
     },
-    writeVmlinux: (path) => createWhole(path, writeVmlinux(lab.kernel)),
+    writeVmlinux: (path) => createWhole(path, writeVmlinux(lab.kernel, { modules: true, types: DRIVER_TYPES })),
     writeTrace: (path) => createWhole(path, perfettoJson(lab.hardware.machine.recorder, scenario.name)),
   };
 }

@@ -112,6 +112,16 @@ function judge(lab: Lab, scenario: Scenario, witness: Witness): Judgement {
   return { outcome: "complete", cause: null, verdict };
 }
 
+/** What was said, when and where, is part of what happened. */
+function consoleHash(lab: Lab): string {
+  let hash = 0x811c9dc5;
+  for (const { ns, cpu, text } of lab.kernel.console.lines) {
+    hash = Math.imul(hash ^ ns ^ cpu, 0x01000193);
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  }
+  return ((hash ^ lab.hardware.machine.now()) >>> 0).toString(16).padStart(8, "0");
+}
+
 const fallbackOutcome = (dump: DumpOutcome, otherwise: TrialOutcome): TrialOutcome =>
   dump.fallback === "netdump" ? "fell-back" : otherwise;
 
@@ -129,9 +139,18 @@ function whyNoCrash(lab: Lab, scenario: Scenario): string {
   return stopReason ? `${point}: ${stopReason}` : `${point} within limits.virtualTime`;
 }
 
+const HELD_BY: Readonly<Record<Deadlock["end"], string>> = {
+  "frozen cpu": "by a CPU that is frozen",
+  "abandoned context": "by a context that an NMI or INIT abandoned",
+  itself: "by the CPU itself",
+  cycle: "in a circle",
+};
+
 function deadlockText(deadlock: Deadlock): string {
-  const links = deadlock.chain.map((l) => `cpu waits for ${l.waitsFor}, taken in ${l.holder}`);
-  return `${links.join("; ")} (${deadlock.end})`;
+  const links = deadlock.chain.map(
+    (l, i) => `${i === 0 ? "the dumping CPU" : "its holder"} waits for ${l.waitsFor}, taken in ${l.holder}`,
+  );
+  return `${links.join("; ")} (${HELD_BY[deadlock.end]})`;
 }
 
 function hangText(lab: Lab, dump: DumpOutcome): string {
@@ -195,12 +214,13 @@ function recordOf(
     seed,
     outcome: judgement.outcome,
     cause: judgement.cause,
-    traceHash: hardware.machine.traceHash,
+    traceHash: hardware.machine.traceHash + consoleHash(lab),
     virtualNs: hardware.machine.now(),
     hostMs: Math.round(hostMs),
     crash: crash
       ? { cpu: crash.cpu, function: crash.functionName, virtualNs: crash.ns, trigger: scenario.crash.trigger }
       : null,
+    findings: [...kernel.reports],
     dumpedPages: dump.pagesWritten,
     ...(digest === undefined ? {} : { partitionDigest: digest }),
     version,

@@ -5,13 +5,14 @@ import { makeEvent } from "../../emulator/time/events.ts";
 import { timer_list } from "../../kernel-sim/abi/structs/base.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { do_fork } from "../../kernel-sim/core/fork.ts";
-import { armProbe, kfunc } from "../../kernel-sim/core/kfunc.ts";
+import { armProbe, kernelFunctions, kfunc } from "../../kernel-sim/core/kfunc.ts";
 import { BUG, do_page_fault, handle_sysrq, panic } from "../../kernel-sim/core/panic.ts";
 import { local_irq_disable, spin_lock_irqsave, type Spinlock } from "../../kernel-sim/core/spinlock.ts";
 import { delayNs, init_timer, mod_timer } from "../../kernel-sim/core/timer.ts";
 import { schedule, set_current_state, try_to_wake_up } from "../../kernel-sim/core/sched.ts";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
 import type { CrashScenario, CrashTrigger } from "../scenario/scenario.ts";
+import { nearest } from "../scenario/validate.ts";
 import type { PluggedAdapter } from "../machine/hardware.ts";
 
 /** The keyboard's vector: where SysRq comes in when it comes from an interrupt. */
@@ -89,13 +90,18 @@ const wakeCrasher = kfunc("crasher_timeout", function* (addr: number) {
   yield* try_to_wake_up(K.tasks.get(addr)!);
 });
 
+function suggestion(name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  return near === undefined ? "" : `; did you mean "${near}"?`;
+}
+
 function lockNamed(name: string): Spinlock {
   const { locks } = K;
   // "host_lock" is the first adapter's "scsi0.host_lock".
   const lock = locks.get(name) ?? [...locks.values()].find((l) => l.name.endsWith(`.${name}`));
   if (lock) return lock;
-  const kinds = new Set([...locks.keys()].map((known) => known.replace(/[[.]\d+\]?/g, "")));
-  throw new UsageError(`crash: the kernel has no lock named "${name}"; there are: ${[...kinds].sort().join(", ")}`);
+  const known = [...locks.keys()].flatMap((full) => [full, full.slice(full.indexOf(".") + 1)]);
+  throw new UsageError(`crash: the kernel has no lock named "${name}"${suggestion(name, known)}`);
 }
 
 /**
@@ -116,7 +122,10 @@ export const arm_crash = kfunc("arm_crash", function* (crash: CrashScenario, ada
     }
     case "function":
       if (!armProbe(at.name, at.count, () => crash_here(crash.trigger))) {
-        throw new UsageError(`crash.at.function: there is no kernel function "${at.name}"`);
+        const known = kernelFunctions().map((f) => f.name);
+        throw new UsageError(
+          `crash.at.function: there is no kernel function "${at.name}"${suggestion(at.name, known)}`,
+        );
       }
       break;
     case "access": {

@@ -46,6 +46,8 @@ export interface TrialRecord {
   readonly hostMs: number;
   /** null when there was no crash. */
   readonly crash: CrashRecord | null;
+  /** What the run-time checker saw: forbidden calls in dump mode, lock misuse, ...; each names function, rule and stack. */
+  readonly findings: readonly string[];
   /** Pages of RAM saved. */
   readonly dumpedPages: number;
   /** Digest of the dump partition after the dump, when asked for. */

@@ -109,6 +109,7 @@ function summary(record: TrialRecord): string {
     ],
     ["outcome", record.outcome],
     ...(record.cause === null ? [] : ([["cause", record.cause]] as [string, string][])),
+    ...record.findings.map((finding): [string, string] => ["finding", finding]),
     ["saved", `${record.dumpedPages} pages`],
     ...(record.partitionDigest === undefined ? [] : ([["digest", record.partitionDigest]] as [string, string][])),
     ["time", `${seconds(record.virtualNs)} s virtual, ${(record.hostMs / 1000).toFixed(2)} s here`],
