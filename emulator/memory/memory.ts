@@ -215,13 +215,16 @@ export class PhysicalMemory {
 
   /** RAM -> RAM, whole pages: by reference above the flat window. What the kernel's copy of a page frame comes down to. */
   copyPage(from: number, to: number): void {
+    const { flatBytes, pages } = this;
+    if (to >= flatBytes && from >= flatBytes) {
+      pages.setShared(to / FRAME_SIZE, pages.slotOf(from / FRAME_SIZE));
+      return;
+    }
     const { u8 } = this.pool;
     if (to < this.flatBytes) {
       const at = this.offsetForRead(from);
       if (at < 0) u8.fill(0, to, to + FRAME_SIZE);
       else u8.copyWithin(to, at, at + FRAME_SIZE);
-    } else if (from < this.flatBytes) {
-      u8.copyWithin(this.slotToOverwrite(to) * FRAME_SIZE, from, from + FRAME_SIZE);
-    } else this.pages.setShared(to / FRAME_SIZE, this.pages.slotOf(from / FRAME_SIZE));
+    } else u8.copyWithin(this.slotToOverwrite(to) * FRAME_SIZE, from, from + FRAME_SIZE);
   }
 }

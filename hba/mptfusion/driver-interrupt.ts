@@ -1,7 +1,6 @@
 // The reply side: mpt_interrupt drains the reply FIFO, for the interrupt handler and for the dump's poll alike.
 import { M } from "../../kernel-sim/abi/ram.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
-import { kleafOf } from "./driver-kfunc.ts";
 import { mpt_free_msg_frame, type MPT_ADAPTER } from "./driver-ioc.ts";
 import { MPI, MPI_HIS_REPLY_MESSAGE_INTERRUPT, MPI_REPLY_EMPTY } from "./registers.ts";
 
@@ -39,10 +38,7 @@ export const mpt_interrupt = kfunc("mpt_interrupt", function* (ioc: MPT_ADAPTER)
 
 /**
  * White paper 4.4: does the IOC have a reply? It says so whether or not the interrupt is masked. In the C source this
- * function also calls mpt_interrupt; here its caller does, because most polls find nothing and a leaf costs a third.
+ * function also calls mpt_interrupt; here its caller does, and it is inlined: most polls find nothing.
  */
-export const mpt_poll_interrupt = kleafOf(
-  "mptbase",
-  "mpt_poll_interrupt",
-  (ioc: MPT_ADAPTER): boolean => (ioc.chip.readl(MPI.IntStatus) & MPI_HIS_REPLY_MESSAGE_INTERRUPT) !== 0,
-);
+export const mpt_poll_interrupt = (ioc: MPT_ADAPTER): boolean =>
+  (ioc.chip.readl(MPI.IntStatus) & MPI_HIS_REPLY_MESSAGE_INTERRUPT) !== 0;

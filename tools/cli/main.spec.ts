@@ -85,7 +85,11 @@ describe("dumplab trial", () => {
     const broken: RunTrial = () => {
       throw new RangeError("assertion failed");
     };
-    await expect(dumplab("trial", broken)).rejects.toThrow("assertion failed");
+    const { code, out, err } = await dumplab("trial", broken);
+    expect(code).toBe(1);
+    expect(err).toContain("RangeError: assertion failed");
+    expect(out).toMatch(/outcome +simulator-error\n/);
+    expect((await dumplab("trial --expect simulator-error", broken)).code).toBe(0);
   });
 });
 

@@ -115,6 +115,7 @@ function deviceComplaints(scenario: Scenario): string[] {
   const complaints: string[] = [];
   const unknown = (key: string, device: string) =>
     complaints.push(`${key}: no such device: ${device} (there are ${known.join(", ") || "none"})`);
+  if (scenario.dump.devices.length === 0) complaints.push("dump.devices: expected at least one device; got none");
   for (const [place, device] of scenario.dump.devices.entries()) {
     if (!known.includes(device)) unknown(`dump.devices[${place}]`, device);
     if (scenario.dump.devices.indexOf(device) !== place) complaints.push(`dump.devices: ${device} is there twice`);
@@ -157,6 +158,13 @@ function crashComplaints({ crash, cpus, adapters }: Scenario): string[] {
   const { at } = crash;
   if (crash.cpu !== null && crash.cpu >= cpus) {
     complaints.push(`crash.cpu: expected 0 to ${cpus - 1}, the CPUs of this machine; got ${crash.cpu}`);
+  }
+  if (at.kind === "function" || at.kind === "access" || at.kind === "lock") {
+    const decided = (key: string): number =>
+      complaints.push(`crash.${key}: cannot be combined with crash.at.${at.kind}, whose moment decides it`);
+    if (crash.context !== "any") decided("context");
+    if (crash.holding !== null) decided("holding");
+    if (crash.cpu !== null) decided("cpu");
   }
   if (at.kind === "random" && at.fromNs >= at.toNs) {
     complaints.push("crash.at.random: expected from to be earlier than to");

@@ -7,6 +7,7 @@ import { diskdumpOf, dumpOutcome } from "../../diskdump/module/disk-dump.ts";
 import type { DumpOutcome } from "../../diskdump/module/outcome.ts";
 import type { Deadlock } from "../../emulator/cpu/machine.ts";
 import { TURN_LIMIT } from "../../emulator/cpu/machine.ts";
+import { accessTriggers } from "../../emulator/bus/mmio.ts";
 import { disarmAllProbes } from "../../kernel-sim/core/kfunc.ts";
 import { bootLab, type Lab } from "../machine/lab.ts";
 import { buildHardware } from "../machine/hardware.ts";
@@ -40,6 +41,7 @@ interface Witness {
 export function runTrial(scenario: Scenario, seed: number, options: TrialOptions): TrialResult {
   const startedAt = performance.now();
   disarmAllProbes();
+  accessTriggers.armed = 0;
   const hardware = buildHardware(scenario, seed);
   const { machine } = hardware;
   const phase = options.onPhase ?? (() => {});

@@ -1,10 +1,18 @@
 // dumplab trial: one machine, from power-on to the oracles' verdict.
 import { Command, Option } from "commander";
 import { UsageError } from "../../../diskdump/userspace/errors.ts";
+import { simulatorErrorRecord } from "../../campaign/error-record.ts";
 import { parseSeed } from "../../campaign/seeds.ts";
 import { loadScenario } from "../../scenario/load.ts";
 import type { Dumper } from "../../scenario/scenario.ts";
-import { TRIAL_OUTCOMES, type ConsoleLine, type TrialRecord, type TrialResult } from "../../trial/types.ts";
+import type { Scenario } from "../../scenario/scenario.ts";
+import {
+  TRIAL_OUTCOMES,
+  type ConsoleLine,
+  type TrialOptions,
+  type TrialRecord,
+  type TrialResult,
+} from "../../trial/types.ts";
 import { writeCapsule } from "../capsule.ts";
 import type { CommandContext } from "../main.ts";
 import { dumperOption, setOption } from "../options.ts";
@@ -57,7 +65,7 @@ Examples:
       const seed = parseSeed(flags.seed);
       const { disk, vmcore, vmlinux, trace, capsule } = flags;
       refuseOutputs([disk, vmcore, vmlinux, trace, capsule]);
-      const result = runTrial(scenario, seed, {
+      const result = attempt(scenario, seed, {
         trace: trace !== undefined,
         digest: flags.digest === true,
         ...(flags.json ? {} : { onConsole: (line: ConsoleLine) => terminal.out.write(`${consoleText(line)}\n`) }),
@@ -68,6 +76,22 @@ Examples:
       if (capsule !== undefined) writeCapsule(capsule, record, scenario);
       writeArtifacts(result, flags);
     });
+
+  /** A trial in which the simulator itself fails is a trial all the same: it has a record, and no artifacts. */
+  function attempt(scenario: Scenario, seed: number, options: TrialOptions): TrialResult {
+    try {
+      return runTrial(scenario, seed, options);
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      terminal.err.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+      const nothing = (): never => {
+        throw new UsageError("the simulator failed: there is nothing to write");
+      };
+      const record = simulatorErrorRecord(scenario, seed, error);
+      const writers = { writeDisk: nothing, writeVmcore: nothing, writeVmlinux: nothing, writeTrace: nothing };
+      return { record, console: [], procDiskdump: "", ...writers };
+    }
+  }
 
   /** A trial without a dump has no vmcore: that is said, and does not hide that the trial failed. */
   function writeArtifacts(result: TrialResult, { disk, vmcore, vmlinux, trace }: TrialFlags): void {
