@@ -86,6 +86,18 @@ describe("the dump header", () => {
     );
   });
 
+  test("a block size that contradicts the header's place, and memory without pages, say what was expected", () => {
+    // Both were found by the property above: their complaints once named no expectation.
+    const plain = anyHeader.filter(({ model, blockSize }) => model === DATA_MODELS.x86_64 && blockSize === 4096);
+    const header = fc.sample(plain, { numRuns: 1, seed: 1 })[0]!;
+    const moved = decodeHeader(block(header), 8192);
+    expect(moved.problems.map(({ what }) => what)).toEqual([
+      "block_size is 4096, expected 8192: the header stands at offset 8192",
+    ]);
+    const empty = decodeHeader(block({ ...header, maxMapnr: 0 }), 4096);
+    expect(empty.problems.at(-1)!.what).toBe("max_mapnr is 0, expected at least one page of memory");
+  });
+
   test("damage is named with its offset and what was expected", () => {
     const [header] = fc.sample(
       anyHeader.map((any) => ({

@@ -130,7 +130,10 @@ export function decodeHeader(bytes: Uint8Array, base: number): HeaderReading {
     return fatal(at("block_size"), `block_size is ${blockSize}, expected a power of two from 4096 to 65536`);
   }
   if (base !== 0 && base !== HEADER_BLOCK * blockSize) {
-    return fatal(at("block_size"), `block_size is ${blockSize}, but the header stands at offset ${base}`);
+    return fatal(
+      at("block_size"),
+      `block_size is ${blockSize}, expected ${base / HEADER_BLOCK}: the header stands at offset ${base}`,
+    );
   }
   const header: DumpHeader = {
     model,
@@ -159,7 +162,7 @@ export function decodeHeader(bytes: Uint8Array, base: number): HeaderReading {
     return fatal(at("sub_hdr_size"), `sub_hdr_size is ${header.subHeaderBlocks}, expected 1 to 64`);
   }
   const oneBitmap = bitmapBlocksFor(header.maxMapnr, blockSize);
-  if (header.maxMapnr === 0) return fatal(at("max_mapnr"), "max_mapnr is 0: there is no memory");
+  if (header.maxMapnr === 0) return fatal(at("max_mapnr"), "max_mapnr is 0, expected at least one page of memory");
   if (header.bitmapBlocks !== oneBitmap && header.bitmapBlocks !== 2 * oneBitmap) {
     return fatal(
       at("bitmap_blocks"),
