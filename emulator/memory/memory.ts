@@ -168,6 +168,7 @@ export class PhysicalMemory {
       if (size === FRAME_SIZE) {
         const page = target / FRAME_SIZE;
         if (source >= this.flatBytes) store.setShared(page, this.pages.slotOf(source / FRAME_SIZE));
+        else if (this.pool.isZeroAt(source)) store.setShared(page, HOLE);
         else u8.copyWithin(store.ownedSlot(page, false) * FRAME_SIZE, source, source + FRAME_SIZE);
       } else {
         const from = this.offsetForRead(source);

@@ -118,9 +118,13 @@ export class PagePool {
 
   /** True when the frame holds only zeroes. */
   isZero(slot: number): boolean {
-    if (slot === HOLE) return true;
+    return slot === HOLE || this.isZeroAt(slot * FRAME_SIZE);
+  }
+
+  /** True when the 4 KiB at a slab offset, a multiple of 16, are zeroes: also for the flat window's first page. */
+  isZeroAt(offset: number): boolean {
     const { i32 } = this;
-    const start = slot * (FRAME_SIZE / 4);
+    const start = offset >>> 2;
     for (let i = start, end = start + FRAME_SIZE / 4; i < end; i += 4) {
       if ((i32[i]! | i32[i + 1]! | i32[i + 2]! | i32[i + 3]!) !== 0) return false;
     }
