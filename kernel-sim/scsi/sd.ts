@@ -8,7 +8,7 @@ import { K } from "../core/kernel.ts";
 import { kfunc, kleaf } from "../core/kfunc.ts";
 import { printk } from "../core/printk.ts";
 import { msleep } from "../core/timer.ts";
-import type { Completion } from "../core/wait.ts";
+import { Semaphore, down, up, type Completion } from "../core/wait.ts";
 import { scsi_io_completion } from "./completion.ts";
 import { scsi_device_online, sense_key } from "./disposition.ts";
 import {
@@ -69,6 +69,8 @@ export class scsi_disk implements ScsiDriver {
   writeProtected = false;
   private readonly sreq: scsi_request;
   private readonly waiting: Completion;
+  /** Held by whoever uses the request below. */
+  readonly requestLock: Semaphore;
   /** Room for the answers of READ CAPACITY, MODE SENSE. */
   readonly buffer: number;
   readonly rwDone: (cmd: scsi_cmnd) => Running;
@@ -78,6 +80,7 @@ export class scsi_disk implements ScsiDriver {
     const { sreq, waiting } = scsi_allocate_request(device);
     this.sreq = sreq;
     this.waiting = waiting;
+    this.requestLock = new Semaphore(K.bootmem(64), `sd ${device.bus_id}.request`, 1);
     this.buffer = K.bootmem(BUFFER_BYTES);
     this.rwDone = sd_rw_intr;
   }
@@ -222,7 +225,10 @@ const sd_read_modes = kfunc("sd_read_cache_type", function* (sd: scsi_disk) {
 /** SYNCHRONIZE CACHE. Returns 0 or -EIO. Context: process. */
 export const sd_sync_cache = kfunc("sd_sync_cache", function* (sd: scsi_disk) {
   if (!sd.WCE) return 0;
+  // The disk's one scsi_request: several processes may fsync at a time. (In C each call allocates one of its own.)
+  yield* down(sd.requestLock);
   const result = yield* sd.send([SYNCHRONIZE_CACHE, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0, SD_FLUSH_TIMEOUT_SECONDS);
+  yield* up(sd.requestLock);
   return result === 0 ? 0 : -5;
 });
 

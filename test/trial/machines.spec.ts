@@ -83,3 +83,9 @@ test("64 GiB of RAM cost what is touched", () => {
   expect(record).toMatchObject(COMPLETE);
   expect(record.dumpedPages).toBe(16777120);
 });
+
+test("processes that fsync one cached disk at the same time do not share its request (paper, seed 2)", () => {
+  const caches = [0, 1, 2, 3, 4].map((disk) => `adapters.0.disks.${disk}.writeCache=true`);
+  const { record } = runTrial(loadScenario("paper", ["memory.size=512MiB", ...caches]), 2, {});
+  expect(record).toMatchObject(COMPLETE);
+});
