@@ -202,13 +202,13 @@ describe("gdb", () => {
     expect(frames.at(-1)).toBe("startup_64");
   });
 
-  test("gets through a driver, of which vmlinux knows nothing, to the kernel that called it", (context) => {
+  test("names the frames of a module, and gets through them to the kernel that called it", (context) => {
     need(context, "gdb");
     const { registers, callTrace } = of("driver");
     expect(registers.get("rip")! >> 24n).toBe(0xffffffffa0n);
     expect(callTrace[0]).toBe("mpt_interrupt");
     expect(backtrace("driver").slice(0, 5)).toEqual([
-      ...["??", "??", "handle_IRQ_event", "do_IRQ", "<signal handler called>"],
+      ...["mptscsih_io_done", "mpt_interrupt", "handle_IRQ_event", "do_IRQ", "<signal handler called>"],
     ]);
     expect(backtrace("driver").at(-1)).toBe("startup_64");
   });

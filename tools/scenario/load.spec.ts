@@ -118,7 +118,9 @@ describe("what a file says", () => {
 
   test("SCSI ids skip the adapter's own", () => {
     const disks = Array.from({ length: 9 }, () => "{ size: 1MiB }").join(", ");
-    const scenario = learnPlus(`adapters: [{ disks: [${disks}] }]\ndump: { devices: [/dev/sda] }\nload: { processes: 0 }`);
+    const scenario = learnPlus(
+      `adapters: [{ disks: [${disks}] }]\ndump: { devices: [/dev/sda] }\nload: { processes: 0 }`,
+    );
     expect(scenario.adapters[0]!.disks.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4, 5, 6, 8, 9]);
   });
 });
