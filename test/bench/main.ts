@@ -1,5 +1,6 @@
 // npm run bench: what things cost, as ratios against something measured in the same run. --smoke: small and short, for CI.
 import { coreRows } from "./core.ts";
+import { kernelRows } from "./kernel.ts";
 import { machineRows } from "./machine.ts";
 import type { Row } from "./measure.ts";
 
@@ -8,6 +9,7 @@ const only = process.argv.find((arg) => arg.startsWith("--only="))?.slice(7);
 
 const groups: readonly (readonly [string, (smoke: boolean) => Row[]])[] = [
   ["core", coreRows],
+  ["kernel", kernelRows],
   ["machine", machineRows],
 ];
 
