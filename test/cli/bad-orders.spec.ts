@@ -18,6 +18,12 @@ async function refusal(...args: string[]): Promise<string> {
 }
 
 describe("dumplab trial refuses", () => {
+  test("--adapter with a name that there is not, and lists those that there are", async () => {
+    expect(await refusal("trial", "learn", "--adapter", "aic7xxx")).toMatch(
+      /^dumplab: --adapter: expected one of mptspi, mptsas.*; got "aic7xxx"/,
+    );
+  });
+
   test.each([
     ["cpu=2", 'cpu: unknown key; did you mean "cpus"?'],
     ["crash.at.tiem=5ms", 'crash.at.tiem: unknown key; did you mean "time"?'],

@@ -1,5 +1,6 @@
 // Options that several commands share, and how their values are read.
 import { InvalidArgumentError, Option } from "commander";
+import { ADAPTER_CHOICES } from "../machine/adapters.ts";
 import { DUMPERS } from "../scenario/scenario.ts";
 
 /** Reads a whole number of at least `least`; commander names the option in the message. */
@@ -18,6 +19,12 @@ export function setOption(): Option {
   return new Option("--set <key=value>", "change one key of the scenario (again for more): --set cpus=8")
     .argParser((text, before: string[] | undefined) => [...(before ?? []), text])
     .default([], "none");
+}
+
+/** `--adapter mptsas`; loadScenario checks the name. */
+export function adapterOption(): Option {
+  const names = Object.keys(ADAPTER_CHOICES).join(", ");
+  return new Option("--adapter <name>", `put this in the place of every adapter of the scenario: ${names}`);
 }
 
 export function dumperOption(flags: string, description: string, extra: readonly string[] = []): Option {

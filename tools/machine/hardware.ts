@@ -6,7 +6,6 @@ import { ScsiDisk } from "../../emulator/disk/scsi-disk.ts";
 import type { Fault, FaultKind } from "../../emulator/disk/faults.ts";
 import { FRAME_SIZE, PagePool } from "../../emulator/memory/pool.ts";
 import { PhysicalMemory, type MemoryRange } from "../../emulator/memory/memory.ts";
-import { FusionMptChip } from "../../hba/mptfusion/chip.ts";
 import type { PciDevice } from "../../emulator/bus/pci.ts";
 import { DATA_MODELS } from "../../kernel-sim/abi/types.ts";
 import { pagesIn } from "../../diskdump/format/bitmap.ts";
@@ -18,6 +17,7 @@ import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
 import { readPartitions } from "../../diskdump/userspace/partition-table.ts";
 import { formatPartition } from "../../diskdump/userspace/format.ts";
 import type { AdapterScenario, DiskFault, DiskScenario, PartitionScenario, Scenario } from "../scenario/scenario.ts";
+import { ADAPTERS } from "./adapters.ts";
 import { openMemoryImage, type ImageRange } from "./memory-image.ts";
 import { flatBytesOf, imageBaseOf, memoryMapOf } from "./memory-map.ts";
 
@@ -201,7 +201,7 @@ export function buildHardware(scenario: Scenario, seed: number): Hardware {
   const requiredBlocks = requiredBlocksOf(scenario, dumped);
   const disks = new Map<string, ScsiDisk>();
   const adapters = scenario.adapters.map((adapter, i) => {
-    const chip = new FusionMptChip(machine, adapter.name, { variant: adapter.model });
+    const chip = ADAPTERS[adapter.type]!.makeChip(machine, adapter.name, adapter.model);
     const own = adapter.disks.map((disk) => {
       const made = makeDisk(machine, scenario, disk, requiredBlocks);
       chip.attach(disk.id, made);

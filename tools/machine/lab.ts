@@ -14,13 +14,13 @@ import { ADDRESS_MAPS } from "../../kernel-sim/abi/address-maps.ts";
 import { bootKernel } from "../../kernel-sim/core/boot.ts";
 import { K, type Kernel } from "../../kernel-sim/core/kernel.ts";
 import { kfunc } from "../../kernel-sim/core/kfunc.ts";
-import { loadMptFusion, mptscsih_init } from "../../hba/mptfusion/driver.ts";
 import { sd_attach_all } from "../../kernel-sim/scsi/sd.ts";
 import { fillMemory } from "../../kernel-sim/load/fill-memory.ts";
 import { start_load, type Load } from "../../kernel-sim/load/load.ts";
 import { init_scsi } from "../../kernel-sim/scsi/dispatch.ts";
 import type { Scenario } from "../scenario/scenario.ts";
 import { arm_crash, setAccessHook } from "../trial/trigger.ts";
+import { ADAPTERS } from "./adapters.ts";
 import type { Hardware } from "./hardware.ts";
 
 /** RHEL4's kernel. */
@@ -108,8 +108,9 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
 /** Process 1: drivers, the dump, the load, and then the crash is armed. */
 const init = kfunc("init_lab", function* (lab: Lab) {
   init_scsi();
-  loadMptFusion();
-  yield* mptscsih_init();
+  const drivers = [...new Set(lab.scenario.adapters.map(({ type }) => ADAPTERS[type]!))];
+  for (const { loadModules } of drivers) loadModules();
+  for (const { probe } of drivers) yield* probe();
   yield* sd_attach_all();
   yield* start_dump(lab);
   const { load, memory } = lab.scenario;

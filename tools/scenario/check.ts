@@ -1,4 +1,5 @@
 // What a scenario must satisfy beyond its schema: things fit into each other and name what exists.
+import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf } from "../machine/adapters.ts";
 import type { ScenarioDocument } from "./document.ts";
 import { lkdtmTrigger } from "./lkdtm.ts";
 import type { AdapterScenario, DiskScenario, PartitionScenario, Scenario } from "./scenario.ts";
@@ -12,6 +13,11 @@ export function complaintsAboutChoices(document: ScenarioDocument): string[] {
   const complaints: string[] = [];
   const { crash, adapters } = document;
   if (!adapters) complaints.push("adapters: missing; a machine needs at least one adapter");
+  for (const [place, { type = DEFAULT_ADAPTER_TYPE, model }] of (adapters ?? []).entries()) {
+    const models = modelsOf(type);
+    if (model === undefined || models.includes(model)) continue;
+    complaints.push(`adapters[${place}].model: expected one of ${models.join(", ")} for type ${type}; got "${model}"`);
+  }
   const moments = Object.keys(crash?.at ?? {});
   if (crash?.at && moments.length !== 1) {
     const got = moments.length === 0 ? "none" : moments.join(" and ");
@@ -58,13 +64,15 @@ function memoryComplaints({ memory }: Scenario): string[] {
 function adapterComplaints(adapter: AdapterScenario, index: number): string[] {
   const complaints: string[] = [];
   const where = `adapters[${index}]`;
+  const { maxId, ownId } = ADAPTERS[adapter.type]!.models[adapter.model]!;
   const ids = new Set<number>();
   for (const [place, disk] of adapter.disks.entries()) {
     const at = `${where}.disks[${place}]`;
     if (ids.has(disk.id)) complaints.push(`${at}.id: ${disk.id} is taken by another disk of this adapter`);
     ids.add(disk.id);
-    if (adapter.model === "53c1030" && (disk.id === 7 || disk.id > 15)) {
-      complaints.push(`${at}.id: expected 0 to 15 without 7, the adapter's own id; got ${disk.id}`);
+    if (disk.id === ownId || disk.id > maxId) {
+      const except = ownId === null ? "" : ` without ${ownId}, the adapter's own id`;
+      complaints.push(`${at}.id: expected 0 to ${maxId}${except}; got ${disk.id}`);
     }
     complaints.push(...diskComplaints(disk, at));
   }

@@ -56,8 +56,8 @@ export interface ScenarioDocument {
 }
 
 export interface AdapterDocument {
-  type?: "mptfusion";
-  model?: "53c1030" | "sas1068";
+  type?: string;
+  model?: string;
   disks?: DiskDocument[];
 }
 

@@ -5,6 +5,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { replayCommand, scenarioHash } from "./identity.ts";
 import { builtInScenarios, loadScenario } from "./load.ts";
 import { DISK_FAULT_KINDS, DUMPERS, CRASH_TRIGGERS, PLATFORMS } from "./scenario.ts";
+import { ADAPTERS, ADAPTER_CHOICES, ADAPTER_TYPES } from "../machine/adapters.ts";
 import schema from "./schema.json" with { type: "json" };
 
 const folder = mkdtempSync(join(tmpdir(), "dumplab-scenario-"));
@@ -105,6 +106,18 @@ describe("what a file says", () => {
     );
   });
 
+  test("--adapter puts one chip in the place of every adapter, and lands in the replay command", () => {
+    const scenario = loadScenario("paper", [], undefined, "mptsas");
+    for (const adapter of scenario.adapters) expect(adapter).toMatchObject({ type: "mptfusion", model: "sas1068" });
+    expect(replayCommand(scenario, 7)).toBe(
+      "dumplab trial paper --seed 7 --set adapters.0.type=mptfusion --set adapters.0.model=sas1068",
+    );
+    expect(scenarioHash(loadScenario("paper", scenario.source.overrides))).toBe(scenarioHash(scenario));
+    expect(() => loadScenario("paper", [], undefined, "mptsaz")).toThrow(
+      `--adapter: expected one of ${Object.keys(ADAPTER_CHOICES).join(", ")}; got "mptsaz"; did you mean "mptsas"?`,
+    );
+  });
+
   test("asking for the dumper that a scenario has anyway changes nothing", () => {
     expect(loadScenario("learn", [], "diskdump").source.overrides).toEqual([]);
     expect(() => loadScenario("learn", [], "kdump")).toThrow("dump.dumper: kdump is not part of this version");
@@ -180,6 +193,11 @@ describe("a mistake is named with its place", () => {
       "a device that is not there",
       "dump: { devices: [/dev/sdq1] }",
       "dump.devices[0]: no such device: /dev/sdq1 (there are /dev/sda, /dev/sdb, /dev/sda1, /dev/sdb1, /dev/sdb2)",
+    ],
+    [
+      "an id that a SAS controller has no phy for",
+      "adapters: [{ model: sas1068, disks: [{ id: 8, size: 1GiB }] }]",
+      "adapters[0].disks[0].id: expected 0 to 7; got 8",
     ],
     [
       "a load on the dump device",
@@ -263,6 +281,9 @@ describe("a mistake is named with its place", () => {
 test("the schema and the types name the same things", () => {
   const { properties, $defs } = schema;
   expect(properties.platform.enum).toEqual([...PLATFORMS]);
+  const { type, model } = properties.adapters.items.properties;
+  expect(type.enum).toEqual(ADAPTER_TYPES);
+  expect(model.enum).toEqual(Object.values(ADAPTERS).flatMap(({ models }) => Object.keys(models)));
   expect(properties.dump.properties.dumper.enum).toEqual([...DUMPERS]);
   expect(properties.crash.properties.trigger.enum).toEqual([...CRASH_TRIGGERS]);
   expect($defs.disk.properties.faults.items.properties.kind.enum).toEqual([...DISK_FAULT_KINDS]);

@@ -4,6 +4,7 @@ import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
 import { scenarioFolder } from "../paths.ts";
+import { ADAPTER_CHOICES } from "../machine/adapters.ts";
 import { complaintsAboutChoices, complaintsAboutMachine } from "./check.ts";
 import type { ScenarioDocument } from "./document.ts";
 import { AVAILABLE_DUMPERS, DEFAULT_DUMPER } from "./dumpers.ts";
@@ -18,17 +19,39 @@ const EXTENSIONS = [".yaml", ".yml", ".json"];
 
 /**
  * The scenario for `ref`: a built-in name ("paper"), a path, or the text itself (JSON, or YAML of several lines).
- * `overrides` are `key=value` as after `--set`; a `dumper` other than the scenario's becomes one more. Throws a UsageError
- * that names every wrong key at once.
+ * `overrides` are `key=value` as after `--set`; a `dumper` other than the scenario's becomes one more, and an `adapter`
+ * (a name of ADAPTER_CHOICES) two more for each adapter. Throws a UsageError that names every wrong key at once.
  */
-export function loadScenario(ref: string, overrides: readonly string[] = [], dumper?: Dumper): Scenario {
+export function loadScenario(
+  ref: string,
+  overrides: readonly string[] = [],
+  dumper?: Dumper,
+  adapter?: string,
+): Scenario {
   const inline = ref.trimStart().startsWith("{") || ref.includes("\n");
   const layered = inline ? layersOf(ref, "the scenario", process.cwd(), []) : readLayers(ref, process.cwd(), []);
   const document = overrides.reduce(applyOverride, layered);
   const chosen = isTree(document["dump"]) ? document["dump"]["dumper"] : undefined;
-  if (dumper === undefined || dumper === (chosen ?? DEFAULT_DUMPER)) return scenarioFrom(document, ref, overrides);
-  const override = `dump.dumper=${dumper}`;
-  return scenarioFrom(applyOverride(document, override), ref, [...overrides, override]);
+  const more = adapter === undefined ? [] : adapterOverrides(document, adapter);
+  if (dumper !== undefined && dumper !== (chosen ?? DEFAULT_DUMPER)) more.push(`dump.dumper=${dumper}`);
+  return scenarioFrom(more.reduce(applyOverride, document), ref, [...overrides, ...more]);
+}
+
+/** What `--adapter` stands for: every adapter of the document becomes that one, with the disks it has. */
+function adapterOverrides(document: Tree, name: string): string[] {
+  const choice = Object.hasOwn(ADAPTER_CHOICES, name) ? ADAPTER_CHOICES[name] : undefined;
+  if (!choice) {
+    const known = Object.keys(ADAPTER_CHOICES);
+    const near = nearest(name, known);
+    const hint = near ? `; did you mean "${near}"?` : "";
+    throw new UsageError(`--adapter: expected one of ${known.join(", ")}; got "${name}"${hint}`);
+  }
+  const { adapters } = document as ScenarioDocument;
+  if (!Array.isArray(adapters)) return [];
+  return adapters.flatMap((_, place) => [
+    `adapters.${place}.type=${choice.type}`,
+    `adapters.${place}.model=${choice.model}`,
+  ]);
 }
 
 /** The scenario that a document (already layered) describes. Throws a UsageError that names every wrong key. */

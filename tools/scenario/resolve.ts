@@ -10,6 +10,7 @@ import type {
   SizeText,
   TimeText,
 } from "./document.ts";
+import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf, probeOrder } from "../machine/adapters.ts";
 import { DEFAULT_DUMPER } from "./dumpers.ts";
 import { lkdtmFunction, lkdtmTrigger } from "./lkdtm.ts";
 import type {
@@ -26,8 +27,6 @@ import { parseSize, parseTime } from "./units.ts";
 
 const MIB = 2 ** 20;
 const MB = 1e6;
-/** The 53c1030's own SCSI id on its bus. */
-const SPI_HOST_ID = 7;
 
 export function resolveScenario(document: ScenarioDocument, source: ScenarioSource): Scenario {
   const { load = {}, dump = {}, crash = {}, limits = {} } = document;
@@ -103,17 +102,22 @@ function resolveMemory(memory: NonNullable<ScenarioDocument["memory"]>): MemoryS
 }
 
 function resolveAdapters(documents: readonly AdapterDocument[]): AdapterScenario[] {
+  const types = documents.map((document) => document.type ?? DEFAULT_ADAPTER_TYPE);
   const ofType = new Map<string, number>();
+  const resolved: AdapterScenario[] = [];
   let disksBefore = 0;
-  return documents.map((document) => {
-    const type = document.type ?? "mptfusion";
-    const model = document.model ?? "53c1030";
+  for (const place of probeOrder(types)) {
+    const document = documents[place]!;
+    const type = types[place]!;
+    const model = document.model ?? modelsOf(type)[0]!;
     const number = ofType.get(type) ?? 0;
     ofType.set(type, number + 1);
-    const freeId = freeIds(model === "53c1030" ? [SPI_HOST_ID] : [], document.disks ?? []);
+    const ownId = ADAPTERS[type]!.models[model]?.ownId ?? null;
+    const freeId = freeIds(ownId === null ? [] : [ownId], document.disks ?? []);
     const disks = (document.disks ?? []).map((disk) => resolveDisk(disk, diskName(disksBefore++), freeId));
-    return { type, model, name: `${type}${number}`, disks };
-  });
+    resolved[place] = { type, model, name: `${type}${number}`, disks };
+  }
+  return resolved;
 }
 
 function freeIds(taken: readonly number[], disks: readonly DiskDocument[]): () => number {

@@ -52,11 +52,11 @@ export interface MemoryRange {
   readonly type: MemoryRangeType;
 }
 
-export type AdapterType = "mptfusion";
-export type AdapterModel = "53c1030" | "sas1068";
 export interface AdapterScenario {
-  readonly type: AdapterType;
-  readonly model: AdapterModel;
+  /** A key of tools/machine/adapters.ts: "mptfusion". */
+  readonly type: string;
+  /** One of its chips: "53c1030". */
+  readonly model: string;
   /** What crash points and records call it: its type and place among its kind, "mptfusion0". */
   readonly name: string;
   readonly disks: readonly DiskScenario[];

@@ -5,8 +5,9 @@ import { hasDump, openDump } from "../../diskdump/userspace/dump-image.ts";
 import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
 import { nodeFiles } from "../../diskdump/userspace/host-files.ts";
 import { disk_dump_device, disk_dump_partition, disk_dump_type } from "../../diskdump/module/structs.ts";
-import { VirtDevice, struct_MPT_ADAPTER, struct_MPT_SCSI_HOST } from "../../hba/mptfusion/driver-structs.ts";
+import type { CType } from "../../kernel-sim/abi/types.ts";
 import { writeVmlinux } from "../../kernel-sim/abi/vmlinux/vmlinux.ts";
+import { ADAPTERS } from "../machine/adapters.ts";
 import type { Lab } from "../machine/lab.ts";
 import type { Scenario } from "../scenario/scenario.ts";
 import { perfettoJson } from "./trace-file.ts";
@@ -47,11 +48,11 @@ function dumpPartition(lab: Lab): Lab["dumpPartitions"][number] {
   return found;
 }
 
-/** Structs of the modules: gdb then knows them by name. */
-const DRIVER_TYPES = [
-  ...[struct_MPT_ADAPTER, struct_MPT_SCSI_HOST, VirtDevice],
-  ...[disk_dump_type, disk_dump_device, disk_dump_partition],
-];
+/** Structs of the modules that are loaded: gdb then knows them by name. */
+function moduleTypes({ adapters }: Scenario): CType[] {
+  const kinds = new Set(adapters.map(({ type }) => ADAPTERS[type]!));
+  return [...[...kinds].flatMap(({ structs }) => structs), disk_dump_type, disk_dump_device, disk_dump_partition];
+}
 
 /** The writers of a trial's result. They read the machine's memory, so they are valid until the next trial of this thread. */
 export function artifactsOf(
@@ -71,7 +72,8 @@ export function artifactsOf(
       const image = openDump(dumpPartition(lab).store());
       createFile(path, (sink) => writeCore(image, sink));
     },
-    writeVmlinux: (path) => createWhole(path, writeVmlinux(lab.kernel, { modules: true, types: DRIVER_TYPES })),
+    writeVmlinux: (path) =>
+      createWhole(path, writeVmlinux(lab.kernel, { modules: true, types: moduleTypes(scenario) })),
     writeTrace: (path) => createWhole(path, perfettoJson(lab.hardware.machine.recorder, scenario.name)),
   };
 }

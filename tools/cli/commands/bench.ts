@@ -15,10 +15,11 @@ import type { Dumper } from "../../scenario/scenario.ts";
 import type { TrialRecord } from "../../trial/types.ts";
 import { version } from "../../version.ts";
 import type { CommandContext } from "../main.ts";
-import { count, dumperOption, setOption } from "../options.ts";
+import { adapterOption, count, dumperOption, setOption } from "../options.ts";
 
 interface BenchFlags {
   dumper?: Dumper | "all";
+  adapter?: string;
   scenario: string;
   set: string[];
   trials: number;
@@ -38,6 +39,7 @@ export function benchCommand({ terminal, exit, workerFile }: CommandContext): Co
     .description("run many trials and print success rates beside the white paper's")
     .addOption(dumperOption("--dumper <name>", "the dumper, or all; default: the scenario's", ["all"]))
     .option("--scenario <name>", "built-in name, or path of a YAML or JSON file", "paper")
+    .addOption(adapterOption())
     .addOption(setOption())
     .option("--trials <n>", "seeds 1 to n", count(1), 300)
     .option("--seeds <a..b>", "these seeds instead")
@@ -62,7 +64,7 @@ Examples:
     )
     .action(async (flags: BenchFlags) => {
       const dumpers = flags.dumper === "all" ? AVAILABLE_DUMPERS : [flags.dumper];
-      const scenarios = dumpers.map((dumper) => loadScenario(flags.scenario, flags.set, dumper));
+      const scenarios = dumpers.map((dumper) => loadScenario(flags.scenario, flags.set, dumper, flags.adapter));
       const range = flags.seeds === undefined ? { first: 1, last: flags.trials } : parseSeedRange(flags.seeds);
       const seeds = seedsOf(range, flags.shard === undefined ? undefined : parseShard(flags.shard));
       const results = flags.out === undefined ? undefined : openResults(flags.out, flags.resume === true, version);

@@ -15,7 +15,7 @@ import {
 } from "../../trial/types.ts";
 import { writeCapsule } from "../capsule.ts";
 import type { CommandContext } from "../main.ts";
-import { dumperOption, setOption } from "../options.ts";
+import { adapterOption, dumperOption, setOption } from "../options.ts";
 import { refuseOutputs } from "../outputs.ts";
 
 const DEFAULT_SCENARIO = "learn";
@@ -23,6 +23,7 @@ const DEFAULT_SCENARIO = "learn";
 interface TrialFlags {
   seed: string;
   dumper?: Dumper;
+  adapter?: string;
   set: string[];
   json?: true;
   expect: string;
@@ -40,6 +41,7 @@ export function trialCommand({ terminal, exit, runTrial }: CommandContext): Comm
     .argument("[scenario]", "built-in name, or path of a YAML or JSON file", DEFAULT_SCENARIO)
     .option("--seed <n>", "everything random follows from it", "1")
     .addOption(dumperOption("--dumper <name>", "short for --set dump.dumper=<name>"))
+    .addOption(adapterOption())
     .addOption(setOption())
     .option("--json", "print the record as one line of JSON instead of the console log")
     .addOption(
@@ -58,10 +60,11 @@ Examples:
   dumplab trial                                         the small learning machine
   dumplab trial paper --seed 7 --vmcore vmcore --vmlinux vmlinux
   dumplab trial learn --set crash.trigger=panic --set crash.at.time=30ms
+  dumplab trial learn --adapter mptsas
   dumplab trial with-host-lock-held --expect refused --json`,
     )
     .action((ref: string, flags: TrialFlags) => {
-      const scenario = loadScenario(ref, flags.set, flags.dumper);
+      const scenario = loadScenario(ref, flags.set, flags.dumper, flags.adapter);
       const seed = parseSeed(flags.seed);
       const { disk, vmcore, vmlinux, trace, capsule } = flags;
       refuseOutputs([disk, vmcore, vmlinux, trace, capsule]);
