@@ -121,7 +121,7 @@ export default defineConfig(
   },
   {
     // Configuration files are read by their default export.
-    files: ["*.config.{js,ts}"],
+    files: ["**/*.config.{js,ts}"],
     rules: { "no-restricted-syntax": "off" },
   },
   {
