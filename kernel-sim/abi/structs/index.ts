@@ -4,16 +4,30 @@
 import type { CType, EnumType, StructType, Typedef } from "../types.ts";
 import * as base from "./base.ts";
 import * as block from "./block.ts";
+import * as devices from "./devices.ts";
+import * as fs from "./fs.ts";
 import * as mm from "./mm.ts";
+import * as module from "./module.ts";
+import * as net from "./net.ts";
 import * as sched from "./sched.ts";
 import * as scsi from "./scsi.ts";
+import * as signal from "./signal.ts";
+import * as system from "./system.ts";
+import * as vm from "./vm.ts";
 
 export const STRUCT_FILES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   base,
   block,
+  devices,
+  fs,
   mm,
+  module,
+  net,
   sched,
   scsi,
+  signal,
+  system,
+  vm,
 };
 
 export type NamedType = StructType | EnumType | Typedef;
