@@ -5,6 +5,7 @@ import { NR_IRQS, irq_desc, irqaction, kernel_stat, softirq_action } from "../ab
 import { array } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, this_cpu } from "./kernel.ts";
+import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
 import { pushInterruptedRegisters } from "./registers.ts";
 import { schedule } from "./sched.ts";
@@ -32,6 +33,8 @@ const EXIT_NS = 150;
 
 /** A handler returns true when the interrupt was its device's. It runs with the line masked against itself. */
 export type IrqHandler = (irq: number, devId: number) => Running<boolean>;
+
+const kstat = DEFINE_PER_CPU("kstat", kernel_stat);
 
 interface Action {
   readonly handler: IrqHandler;
@@ -61,7 +64,9 @@ export class IrqController {
       this.locks.push(new Spinlock(desc.lock.addr, `irq_desc[${irq}].lock`));
       this.actions.push([]);
     }
-    for (const c of k.machine.cpus) this.kstat[c.id] = k.view(kernel_stat, k.bootmem(k.sizeOf(kernel_stat)));
+    for (const c of k.machine.cpus) {
+      this.kstat[c.id] = k.view(kernel_stat, k.perCpuAreas.addressOf(kstat, c.id));
+    }
     k.static("softirq_vec", array(softirq_action, 32));
   }
 }

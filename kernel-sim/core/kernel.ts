@@ -8,6 +8,7 @@ import { linkFunctions } from "./kfunc.ts";
 import { PseudoFiles } from "./procfs.ts";
 import type { IrqController } from "./irq.ts";
 import type { PerCpu } from "./percpu.ts";
+import type { PerCpuAreas } from "./percpu-data.ts";
 import type { CrashHooks, CrashSite, NotifierChain } from "./panic.ts";
 import type { Console } from "./printk.ts";
 import type { DumpMode } from "./dump-mode.ts";
@@ -74,6 +75,8 @@ export class Kernel {
     data: IMAGE_START + TEXT_BYTES + RODATA_BYTES,
   } as const;
   readonly percpu: PerCpu[] = [];
+  /** Each CPU's copies of the per-CPU variables. */
+  perCpuAreas!: PerCpuAreas;
   readonly tasks = new Map<number, Task>();
   private rodataAt = IMAGE_START + TEXT_BYTES;
   private dataAt = IMAGE_START + TEXT_BYTES + RODATA_BYTES;

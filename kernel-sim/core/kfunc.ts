@@ -13,7 +13,7 @@ import {
   type Program,
   type Running,
 } from "../../emulator/cpu/cpu.ts";
-import { M, peek32, poke32, pokePtr, virtualOf } from "../abi/ram.ts";
+import { M, peekPtr, poke32, pokePtr, virtualOf } from "../abi/ram.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** Time of a call, entry to return, without what the body does. */
@@ -64,12 +64,14 @@ function push(id: number): number {
   const caller = c.functionId;
   const sp = c.sp - 16;
   if (M.fastPointers) {
-    // [sp] saved frame pointer (direct map), [sp+8] return address (kernel or module text).
+    // [sp] saved frame pointer, [sp+8] return address (kernel or module text).
     const { u32 } = M;
     const at = sp >>> 2;
     const fp = c.fp;
-    u32[at] = fp;
-    u32[at + 1] = fp === 0 ? 0 : M.pageOffsetHi;
+    if (fp >= M.moduleEnd) {
+      u32[at] = fp;
+      u32[at + 1] = M.pageOffsetHi;
+    } else pokePtr(sp, fp);
     u32[at + 2] = returnLo[caller]!;
     u32[at + 3] = returnHi[caller]!;
   } else {
@@ -85,11 +87,9 @@ function push(id: number): number {
 function leave(caller: number): void {
   const c = cpu;
   const fp = c.fp;
-  if (M.fastPointers) c.fp = M.u32[fp >>> 2]!;
-  else {
-    const saved = peek32(M.word8 ? fp + 4 : fp);
-    c.fp = saved === 0 ? 0 : (saved - M.pageOffsetLo) >>> 0;
-  }
+  // Only the boot stacks lie in the kernel image.
+  if (M.fastPointers && M.u32[(fp >>> 2) + 1] === M.pageOffsetHi) c.fp = M.u32[fp >>> 2]!;
+  else c.fp = peekPtr(fp);
   c.sp = fp + 16;
   c.functionId = caller;
 }

@@ -2,7 +2,8 @@
 import type { Cpu, Running } from "../../emulator/cpu/cpu.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { runqueue, x8664_pda } from "../abi/structs/sched.ts";
-import { array } from "../abi/types.ts";
+import { array, char } from "../abi/types.ts";
+import { DEFINE_PER_CPU, pokeWord, setup_per_cpu_areas } from "./percpu-data.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Spinlock } from "./spinlock.ts";
 import type { Task } from "./task.ts";
@@ -21,6 +22,8 @@ export interface PerCpu {
   needResched: boolean;
   /** Top of the interrupt stack (physical). */
   irqStackTop: number;
+  /** Its exception stacks, one behind the other (physical). */
+  readonly exceptionStacks: number;
   /** Top of the NMI (IST) stack. */
   nmiStackTop: number;
   /** Interrupts taken, for the NMI watchdog: stands still on a dead CPU. */
@@ -42,19 +45,31 @@ export interface PerCpu {
 export const NR_CPUS = 64;
 export const IRQ_STACK_BYTES = 16384;
 export const EXCEPTION_STACK_BYTES = 4096;
+/** Exception stacks of a CPU, in the order of tss.ist[] (asm-x86_64/page.h: STACKFAULT, DOUBLEFAULT, NMI, DEBUG, MCE). */
+export const N_EXCEPTION_STACKS = 5;
+/** tss.ist[] index of the NMI's, from 0. */
+export const NMI_STACK = 2;
+
+const runqueues = DEFINE_PER_CPU("runqueues", runqueue);
 
 /** Lays out cpu_pda, runqueues and stacks for every CPU. Called first by start_kernel. */
 export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) => Spinlock): void {
   const pdaSize = k.sizeOf(x8664_pda);
   const pdaBase = k.staticBytes("cpu_pda", pdaSize * NR_CPUS, 64, "data", array(x8664_pda, NR_CPUS));
-  const rqSize = Math.ceil(k.sizeOf(runqueue) / 64) * 64;
+  for (let id = k.machine.cpus.length; id < NR_CPUS; id++) k.view(x8664_pda, pdaBase + id * pdaSize).cpunumber = -1;
+  k.perCpuAreas = setup_per_cpu_areas(k, NR_CPUS);
   for (const c of k.machine.cpus) {
     const pda = k.view(x8664_pda, pdaBase + c.id * pdaSize);
-    const area = k.bootmem(rqSize, 4096);
-    const rq = k.view(runqueue, area);
-    const irqStack = k.bootmem(IRQ_STACK_BYTES, 4096);
-    const nmiStack = k.bootmem(EXCEPTION_STACK_BYTES, 4096);
+    const rq = k.view(runqueue, k.perCpuAreas.addressOf(runqueues, c.id));
+    const irqStack = bootCpuBytes(k, c, "boot_cpu_stack", IRQ_STACK_BYTES);
+    const exceptionStacks = bootCpuBytes(
+      k,
+      c,
+      "boot_exception_stacks",
+      N_EXCEPTION_STACKS * EXCEPTION_STACK_BYTES,
+    );
     pda.irqcount = -1;
+    pokeWord(k, pda.addr + k.offsetOf(x8664_pda, "data_offset"), k.perCpuAreas.offsetOf(c.id));
     k.percpu.push({
       cpu: c,
       pda,
@@ -66,7 +81,8 @@ export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) =>
       softirqDepth: 0,
       needResched: false,
       irqStackTop: irqStack + IRQ_STACK_BYTES - 64,
-      nmiStackTop: nmiStack + EXCEPTION_STACK_BYTES,
+      exceptionStacks,
+      nmiStackTop: exceptionStacks + (NMI_STACK + 1) * EXCEPTION_STACK_BYTES,
       timerTicks: 0,
       inNmi: false,
       interrupted: undefined,
@@ -77,6 +93,11 @@ export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) =>
       softirqPendingAt: pda.addr + k.offsetOf(x8664_pda, "__softirq_pending"),
     });
   }
+}
+
+/** Memory of a CPU that the first one has in the kernel image, because it needs it before there is an allocator. */
+function bootCpuBytes(k: Kernel, c: Cpu, name: string, bytes: number): number {
+  return c.id === 0 ? k.staticBytes(name, bytes, 4096, "data", array(char, bytes)) : k.bootmem(bytes, 4096);
 }
 
 export type SoftirqAction = () => Running;

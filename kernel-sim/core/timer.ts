@@ -7,6 +7,7 @@ import { tvec_t_base_s } from "../abi/structs/sched.ts";
 import { u64, ulong } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, current, this_cpu } from "./kernel.ts";
+import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
 import { list_empty, list_next, list_splice_init } from "./list.ts";
 import { schedule, scheduler_tick, try_to_wake_up } from "./sched.ts";
@@ -30,6 +31,8 @@ export { INITIAL_JIFFIES, TimerBase, detach_timer, put_timer, type Timer } from 
 export const LOCAL_TIMER_VECTOR = 0xef;
 export const MAX_SCHEDULE_TIMEOUT = Infinity;
 
+const tvec_bases = DEFINE_PER_CPU("tvec_bases", tvec_t_base_s);
+
 export class Timekeeping {
   readonly bases: TimerBase[];
   /** Local timers whose ticks merge with one that has not been taken, by CPU. */
@@ -51,8 +54,7 @@ export class Timekeeping {
     this.jiffies64At = K.static("jiffies_64", u64);
     this.xtime = K.view(timespec, K.static("xtime", timespec));
     this.xtimeLock = new Spinlock(K.staticBytes("xtime_lock", 8, 8), "xtime_lock");
-    const size = Math.ceil(K.sizeOf(tvec_t_base_s) / 64) * 64;
-    this.bases = K.machine.cpus.map((c) => new TimerBase(K.bootmem(size), c.id));
+    this.bases = K.machine.cpus.map((c) => new TimerBase(K.perCpuAreas.addressOf(tvec_bases, c.id), c.id));
     this.setJiffies(INITIAL_JIFFIES);
     this.xtime.tv_sec = bootSeconds;
   }
