@@ -1,34 +1,19 @@
 // Stopping the other CPUs: each is told to run freeze_cpu(), notes where it was, and never goes on.
 import { cpu } from "../../emulator/cpu/cpu.ts";
 import { pokePtr } from "../../kernel-sim/abi/ram.ts";
-import { K, current, this_cpu } from "../../kernel-sim/core/kernel.ts";
+import { K, current } from "../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
-import { pushRegisters } from "../../kernel-sim/core/irq.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
+import { dump_smp_call_function } from "../../kernel-sim/core/smp.ts";
 import type { DiskDump } from "./disk-dump.ts";
 import { diskdump_mdelay } from "./dump-library.ts";
 
 const kfunc = moduleFunctions("diskdump");
 
-/** The interrupt that dump_smp_call_function() sends: of the highest class, so that nothing in service holds it back. */
-export const DUMP_VECTOR = 0xfb;
 /** How long the dumping CPU waits for the others, whether they answer or not. */
 export const FREEZE_WAIT_MS = 3000;
 /** The wait on a machine with one CPU. */
 const SINGLE_CPU_WAIT_MS = 1000;
-
-/** Makes the vector and the NMI lead to freeze_cpu(). */
-export function install_freeze(dd: DiskDump): void {
-  K.irq.vectors.set(DUMP_VECTOR, () => freeze_interrupt(dd));
-  K.onFreezeNmi = () => freeze_cpu(dd, this_cpu().nmiRegs);
-}
-
-const freeze_interrupt = kfunc("dump_call_function_interrupt", function* (dd: DiskDump) {
-  cpu.apic.endOfInterrupt();
-  const regs = pushRegisters(cpu.sp);
-  cpu.sp = regs;
-  yield* freeze_cpu(dd, regs);
-});
 
 /** Never returns. Locks that the interrupted code holds stay held. */
 const freeze_cpu = kfunc("freeze_cpu", function* (dd: DiskDump, regs: number) {
@@ -43,21 +28,11 @@ const freeze_cpu = kfunc("freeze_cpu", function* (dd: DiskDump, regs: number) {
   for (;;) yield;
 });
 
-/** Sends the freeze to every other CPU. Waits for nobody. */
-const dump_smp_call_function = kfunc("dump_smp_call_function", function* (dd: DiskDump) {
-  const { machine } = K;
-  for (const c of machine.cpus) {
-    if (c === cpu) continue;
-    if (dd.options.freeze === "nmi") machine.ioApic.sendLanding(c, "nmi", "freeze", cpu.clock);
-    else machine.ioApic.sendIpi(c, DUMP_VECTOR, cpu.clock);
-  }
-});
-
 export const freeze_other_cpus = kfunc("freeze_other_cpus", function* (dd: DiskDump) {
   const { outcome } = dd;
   const word = K.map.model.wordBytes;
   if (K.machine.cpus.length > 1) {
-    yield* dump_smp_call_function(dd);
+    dump_smp_call_function((regs) => freeze_cpu(dd, regs), dd.options.freeze);
     yield* diskdump_mdelay(FREEZE_WAIT_MS);
     outcome.frozenCpus.sort((a, b) => a - b);
     outcome.unfrozenCpus = K.machine.cpus

@@ -18,7 +18,7 @@ import { checksum, checksumNs } from "./checksum.ts";
 import type { DiskDump, DumpPartition } from "./disk-dump.ts";
 import { diskdump_mdelay, dump_clear_tasklet, dump_clear_timers, dump_clear_workqueue } from "./dump-library.ts";
 import { EIO } from "./errno.ts";
-import { freeze_other_cpus, install_freeze } from "./freeze.ts";
+import { freeze_other_cpus } from "./freeze.ts";
 import type { DumpStage } from "./outcome.ts";
 import { fillSubHeader } from "./registers.ts";
 import { select_dump_partition } from "./select-partition.ts";
@@ -54,7 +54,6 @@ export const start_disk_dump = kfunc("start_disk_dump", function* (dd: DiskDump,
     yield* notifier_call_chain(dd.notifiers, 0);
     touch_nmi_watchdog();
     outcome.stage = "freeze";
-    install_freeze(dd);
     yield* freeze_other_cpus(dd);
     dd.checker.start(cpu.id);
     yield* platform_start_crashdump(dd, regs);

@@ -2,10 +2,11 @@
 import { RUN, cpu as currentCpu, finished, setCurrentCpu, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, pokePtr } from "../abi/ram.ts";
 import { new_utsname } from "../abi/structs/base.ts";
-import { prio_array, task_struct } from "../abi/structs/sched.ts";
+import { cpumask_t, prio_array, task_struct } from "../abi/structs/sched.ts";
 import { array, char, int } from "../abi/types.ts";
 import { PageAllocator } from "../mm/page-alloc.ts";
-import { do_exit } from "./fork.ts";
+import { reschedule_interrupt } from "./entry.ts";
+import { attach_task, do_exit } from "./fork.ts";
 import { init_irq } from "./irq.ts";
 import { K, Kernel, type KernelOptions } from "./kernel.ts";
 import { kfunc, kleaf } from "./kfunc.ts";
@@ -13,13 +14,17 @@ import { list_add_tail } from "./list.ts";
 import { init_modules } from "./module.ts";
 import { init_nmi } from "./nmi.ts";
 import { NotifierChain } from "./panic.ts";
+import { pokeWord } from "./percpu-data.ts";
+import { pidhash_init } from "./pid.ts";
 import { init_percpu } from "./percpu.ts";
 import { init_console, printk } from "./printk.ts";
 import { RESCHEDULE_VECTOR, cpu_idle, init_sched, schedule, setRunListOffset, set_current_state } from "./sched.ts";
+import { init_smp } from "./smp.ts";
 import { init_softirq } from "./softirq.ts";
 import { Spinlock } from "./spinlock.ts";
-import { TASK_INTERRUPTIBLE, makeTask, type Task } from "./task.ts";
+import { TASK_INTERRUPTIBLE, THREAD_BYTES, init_task_state_array, makeTask, type Task } from "./task.ts";
 import { init_timers, start_ticks } from "./timer.ts";
+import { trap_init } from "./traps.ts";
 import { init_workqueues } from "./workqueue.ts";
 
 /** Wall clock of every boot unless the scenario says otherwise: 2004-12-01 00:00:00 UTC, the white paper's winter. */
@@ -48,6 +53,9 @@ export function bootKernel(options: BootOptions): Kernel {
   describeSystem(k, options);
   init_percpu(k, (addr, name) => new Spinlock(addr, name));
   k.static("nr_threads", int);
+  pidhash_init(k);
+  init_task_state_array(k);
+  init_cpu_maps(k);
   init_modules();
   k.panicNotifiers = new NotifierChain();
   k.crashdump = {};
@@ -55,7 +63,9 @@ export function bootKernel(options: BootOptions): Kernel {
   init_sched();
   setRunListOffset(k.offsetOf(task_struct, "run_list"));
   init_irq();
-  k.irq.vectors.set(RESCHEDULE_VECTOR, reschedule_interrupt);
+  k.irq.setVector(RESCHEDULE_VECTOR, reschedule_interrupt, smp_reschedule_interrupt);
+  init_smp();
+  trap_init();
   init_console();
   init_softirq();
   init_timers(options.bootSeconds ?? DEFAULT_BOOT_SECONDS);
@@ -68,8 +78,7 @@ export function bootKernel(options: BootOptions): Kernel {
   const task = makeTask(k, {
     comm: "init",
     pid: k.nextPid++,
-    kernelThread: false,
-    allocate: (bytes, align) => k.bootmem(bytes, align),
+    kernelThread: true,
     start: () => init_task_program(init),
   });
   enqueueFirst(k, task);
@@ -79,6 +88,7 @@ export function bootKernel(options: BootOptions): Kernel {
 /** The very first task goes on CPU 0's runqueue by hand: no CPU runs yet that could take the lock. */
 function enqueueFirst(k: Kernel, task: Task): void {
   const p = k.percpu[0]!;
+  attach_task(task, p.idle);
   const base = p.rq.active;
   const prio = task.s.prio;
   list_add_tail(task.runList, base + k.offsetOf(prio_array, "queue") + prio * (M.word8 ? 16 : 8));
@@ -104,7 +114,7 @@ const init_task_program = kfunc("init", function* (then: (() => Running) | undef
 });
 
 /** An IPI whose only effect is that the way back from the interrupt looks at need_resched. */
-const reschedule_interrupt = kleaf("smp_reschedule_interrupt", () => {
+const smp_reschedule_interrupt = kleaf("smp_reschedule_interrupt", () => {
   currentCpu.apic.endOfInterrupt();
   return finished();
 });
@@ -122,6 +132,20 @@ function describeSystem(k: Kernel, options: BootOptions): void {
   setString(k.static("linux_banner", array(char, 256), "rodata"), banner, 256);
 }
 
+/** The first idle task is part of the image: it is there before there is memory to hand out. */
+const initThread = (k: Kernel): { task: number; stack: number } => ({
+  task: k.static("init_task", task_struct),
+  stack: k.staticBytes("init_thread_union", THREAD_BYTES, THREAD_BYTES, "data", array(char, THREAD_BYTES)),
+});
+
+/** cpu_online_map and its like: every CPU of the machine is there, and works. */
+function init_cpu_maps(k: Kernel): void {
+  const all = (1n << BigInt(k.machine.cpus.length)) - 1n;
+  for (const name of ["cpu_online_map", "cpu_possible_map", "cpu_present_map", "cpu_callout_map"]) {
+    pokeWord(k, k.static(name, cpumask_t), all);
+  }
+}
+
 /** Each CPU starts in its idle task. */
 function startIdleTasks(k: Kernel): void {
   for (const c of k.machine.cpus) {
@@ -131,7 +155,7 @@ function startIdleTasks(k: Kernel): void {
       pid: 0,
       kernelThread: true,
       cpuId: c.id,
-      allocate: (bytes, align) => k.bootmem(bytes, align),
+      ...(c.id === 0 ? { place: initThread(k) } : {}),
       start: () => cpu_idle(),
     });
     task.running = true;
@@ -162,7 +186,6 @@ export function runKernel(k: Kernel, program: () => Running, limitNs = 60e9): bo
     comm: "test",
     pid: k.nextPid++,
     kernelThread: false,
-    allocate: (bytes, align) => k.bootmem(bytes, align),
     start: () =>
       (function* () {
         yield* program();

@@ -1,10 +1,13 @@
 // New tasks: kernel threads and the load's processes (kernel/fork.c of 2.6.9, as far as a scheduler can see).
-import type { Running } from "../../emulator/cpu/cpu.ts";
+import { cpu, type Running } from "../../emulator/cpu/cpu.ts";
 import { poke32 } from "../abi/ram.ts";
+import { task_struct } from "../abi/structs/sched.ts";
 import { in_interrupt } from "./irq.ts";
 import { K, current, this_cpu } from "./kernel.ts";
 import { kfunc } from "./kfunc.ts";
+import { list_add_tail, list_del, list_entries } from "./list.ts";
 import { panic } from "./panic.ts";
+import { attach_pid, detach_pid } from "./pid.ts";
 import { schedule, wake_up_new_task } from "./sched.ts";
 import { makeTask, type Task } from "./task.ts";
 
@@ -19,17 +22,50 @@ function newTask(comm: string, kernelThread: boolean, start: () => Running, cpuI
     kernelThread,
     cpuId,
     bound,
-    allocate: (bytes, align) => K.bootmem(bytes, align),
     start: () => runThenExit(start),
   });
-  poke32(K.symbol("nr_threads"), K.tasks.size);
+  attach_task(task, current());
   return task;
 }
 
-const runThenExit = kfunc("kernel_thread_helper", function* (start: () => Running) {
+function* runThenExit(start: () => Running): Generator<void, void, void> {
   yield* start();
   yield* do_exit();
-});
+}
+
+/** Makes a new task known: in the pid hashes, on the list of all tasks, as its parent's child. */
+export function attach_task(task: Task, parent: Task): void {
+  const { s } = task;
+  s.real_parent = parent.addr;
+  s.parent = parent.addr;
+  s.group_leader = task.addr;
+  s.start_time.tv_sec = Math.floor(cpu.clock / 1e9);
+  s.start_time.tv_nsec = cpu.clock % 1e9;
+  const at = (t: Task, field: string): number => t.addr + K.offsetOf(task_struct, field);
+  list_add_tail(at(task, "tasks"), K.symbol("init_task") + K.offsetOf(task_struct, "tasks"));
+  list_add_tail(at(task, "sibling"), at(parent, "children"));
+  attach_pid(task, task.pid);
+  poke32(K.symbol("nr_threads"), K.tasks.size);
+}
+
+/** The reverse, of a task that nobody waits for. Its children become init's. */
+function detach_task(task: Task): void {
+  const children = task.addr + K.offsetOf(task_struct, "children");
+  const init = [...K.tasks.values()].find((other) => other.pid === 1);
+  for (const entry of list_entries(children)) {
+    const child = K.tasks.get(entry - K.offsetOf(task_struct, "sibling"));
+    if (!child || !init) continue;
+    list_del(entry);
+    child.s.parent = init.addr;
+    child.s.real_parent = init.addr;
+    list_add_tail(entry, init.addr + K.offsetOf(task_struct, "children"));
+  }
+  list_del(task.addr + K.offsetOf(task_struct, "tasks"));
+  list_del(task.addr + K.offsetOf(task_struct, "sibling"));
+  detach_pid(task);
+  K.tasks.delete(task.addr);
+  poke32(K.symbol("nr_threads"), K.tasks.size);
+}
 
 /** Starts a kernel thread. Returns its task. Context: process. */
 export const kernel_thread = kfunc("kernel_thread", function* (comm: string, start: () => Running, cpuId: number) {
@@ -62,7 +98,6 @@ export const do_exit = kfunc("do_exit", function* () {
   this_cpu().inNmi = false;
   task.s.exit_state = EXIT_DEAD;
   task.s.state = EXIT_DEAD;
-  K.tasks.delete(task.addr);
-  poke32(K.symbol("nr_threads"), K.tasks.size);
+  detach_task(task);
   for (;;) yield* schedule();
 });

@@ -6,13 +6,11 @@ import { array } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, this_cpu } from "./kernel.ts";
 import { DEFINE_PER_CPU } from "./percpu-data.ts";
-import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
+import { common_interrupt } from "./entry.ts";
+import { kfunc, textAddressOf } from "./kfunc.ts";
 import { pushInterruptedRegisters } from "./registers.ts";
-import { schedule } from "./sched.ts";
 import { do_softirq, softirq_pending } from "./softirq.ts";
 import { Spinlock, spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore } from "./spinlock.ts";
-
-export { pushRegisters } from "./registers.ts";
 
 export const IRQ_INPROGRESS = 1;
 export const IRQ_DISABLED = 2;
@@ -48,8 +46,8 @@ export class IrqController {
   readonly descs: ViewOf<typeof irq_desc>[] = [];
   readonly locks: Spinlock[] = [];
   readonly actions: Action[][] = [];
-  /** Kernel entries for vectors that are not device lines: local timer, IPIs. */
-  readonly vectors = new Map<number, () => Running>();
+  /** Vectors that are not device lines (local timer, IPIs): the entry they come through, and what it calls. */
+  private readonly vectors = new Map<number, { readonly entryId: number; readonly handler: () => Running }>();
   readonly kstat: ViewOf<typeof kernel_stat>[] = [];
 
   constructor(lines: number) {
@@ -69,6 +67,15 @@ export class IrqController {
     }
     k.static("softirq_vec", array(softirq_action, 32));
   }
+
+  setVector(vector: number, entry: { readonly id: number }, handler: () => Running): void {
+    this.vectors.set(vector, { entryId: entry.id, handler });
+  }
+
+  /** What a vector that is no device line leads to. */
+  special(vector: number): { readonly entryId: number; readonly handler: () => Running } | undefined {
+    return this.vectors.get(vector);
+  }
 }
 
 export function init_irq(): void {
@@ -83,7 +90,7 @@ function count(irq: number): void {
 }
 
 /**
- * common_interrupt: saves the registers on the interrupted stack, moves to the interrupt stack if it was not on one,
+ * common_interrupt and its like: saves the registers on the interrupted stack, moves to the interrupt stack if it was not on one,
  * runs the vector's entry, then softirqs and, on the way back to user mode, the scheduler.
  */
 function* interrupt_entry(vector: number): Generator<void, void, void> {
@@ -91,7 +98,7 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   const c = cpu;
   const p = this_cpu();
   const { sp, fp, functionId } = c;
-  const regs = pushInterruptedRegisters(c.sp);
+  const regs = pushInterruptedRegisters();
   // irqcount is -1 off the interrupt stack. It stays up in a context that was abandoned there: its frames are kept.
   const irqcount = p.pda.irqcount;
   if (irqcount < 0) {
@@ -104,11 +111,11 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
     c.sp = regs - 8;
   }
   c.fp = 0;
-  c.functionId = commonInterruptId();
+  const special = K.irq.special(vector);
+  c.functionId = special ? special.entryId : common_interrupt.id;
   p.hardirqDepth++;
   p.pda.irqcount = irqcount + 1;
-  const special = K.irq.vectors.get(vector);
-  if (special) yield* special();
+  if (special) yield* special.handler();
   else yield* do_IRQ(irqOfVector(vector));
   p.hardirqDepth--;
   if (p.hardirqDepth === 0 && p.softirqDepth === 0 && softirq_pending()) yield* do_softirq();
@@ -121,9 +128,6 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   // iret: the interrupted code had interrupts on.
   cpu.interruptsEnabled = true;
 }
-
-const common_interrupt = kleaf("common_interrupt", () => {});
-const commonInterruptId = (): number => common_interrupt.id;
 
 /** A device line's interrupt: flow control for a level-triggered line, then its handlers. */
 export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
@@ -260,8 +264,3 @@ export function kernelString(text: string): number {
 
 export const in_interrupt = (): boolean => this_cpu().hardirqDepth > 0 || this_cpu().softirqDepth > 0;
 export const in_irq = (): boolean => this_cpu().hardirqDepth > 0;
-
-/** The point at which a task is about to return to user mode: a tick may have asked for another one. */
-export const return_to_user = kfunc("ret_from_sys_call", function* () {
-  if (this_cpu().needResched) yield* schedule();
-});

@@ -15,6 +15,7 @@ import type { DumpMode } from "./dump-mode.ts";
 import type { Softirqs } from "./softirq.ts";
 import type { Timekeeping } from "./timer.ts";
 import type { CpuWorkqueue } from "./workqueue.ts";
+import type { CallFunction } from "./smp.ts";
 import type { Spinlock } from "./spinlock.ts";
 import type { Task } from "./task.ts";
 import type { ModuleTable } from "./module.ts";
@@ -108,9 +109,12 @@ export class Kernel {
   restarted: string | undefined;
   /** The CPU that took OS_INIT first. */
   initMonarch: number | undefined;
-  /** Program of a CPU that a dumper freezes by NMI. */
-  onFreezeNmi: (() => Running) | undefined;
+  /** What the CPUs that get a call-function interrupt, or a dumper's NMI, are to run (call_data). */
+  callFunction: CallFunction | undefined;
   nextPid = 1;
+  /** Bucket arrays of the pid hashes, by pid_type, and the binary logarithm of their length. */
+  readonly pidHash: number[] = [];
+  pidHashShift = 0;
   /** Counts touch_nmi_watchdog(): who looks and finds it moved lets the CPU live. */
   watchdogTouches = 0;
   pages!: PageAllocator;

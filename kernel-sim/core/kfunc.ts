@@ -22,6 +22,12 @@ const CALL_NS = 6;
 export const FUNCTION_BYTES = 64;
 /** A return address points this far into its function: behind the call instruction. */
 export const RETURN_OFFSET = 32;
+/**
+ * Each function has calls of these two as well, and returns from them to places of their own: an analyst's tool that looks
+ * for the caller of schedule() disassembles the call.
+ */
+const CALL_SITES = { schedule: 41, schedule_timeout: 48 } as const;
+export type CallSite = keyof typeof CALL_SITES;
 
 interface FunctionInfo {
   readonly id: number;
@@ -92,6 +98,11 @@ function leave(caller: number): void {
   else c.fp = peekPtr(fp);
   c.sp = fp + 16;
   c.functionId = caller;
+}
+
+/** To be called first by the function itself: what called it did so by its own call instruction. */
+export function calledAt(site: CallSite): void {
+  if (M.fastPointers) M.u32[(cpu.fp >>> 2) + 2]! += CALL_SITES[site] - RETURN_OFFSET;
 }
 
 /** The rest of a call that had to give way: forwards to the body, pops the frame when it is done. */
@@ -325,6 +336,7 @@ export function linkFunctions(kernel: Kernel, start: number, bytes: number): voi
   if (own.length > room) throw new Error(`kernel image: ${own.length} functions do not fit into .text`);
   byAddress.clear();
   own.forEach((f, i) => placeFunction(kernel, f, start + i * FUNCTION_BYTES));
+  for (const f of own) aimCalls(kernel, textAddress[f.id]!);
   for (const f of functions) if (f.module !== undefined) textAddress[f.id] = 0;
   kernel.functionName = (id) => functions[id]?.name ?? "?";
   kernel.functionAt = (addr) => functionAt(addr);
@@ -347,6 +359,7 @@ export function linkModuleFunctions(kernel: Kernel, module: string, start: numbe
     .filter((f) => f.module === module)
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
   own.forEach((f, i) => placeFunction(kernel, f, start + i * FUNCTION_BYTES));
+  for (const f of own) aimCalls(kernel, textAddress[f.id]!);
   return own.length * FUNCTION_BYTES;
 }
 
@@ -365,6 +378,18 @@ function placeFunction(kernel: Kernel, info: FunctionInfo, at: number): void {
   text.set([0xe8, 0, 0, 0, 0], RETURN_OFFSET - 5);
   text.set([0xc9, 0xc3], FUNCTION_BYTES - 2);
   kernel.symbols.set(info.name, { name: info.name, addr: at, size: FUNCTION_BYTES, letter: "T" });
+}
+
+/** Gives the calls of schedule() and its like their targets (x86: e8 and the distance from the next instruction). */
+function aimCalls(kernel: Kernel, at: number): void {
+  if (!M.little) return;
+  for (const [name, returns] of Object.entries(CALL_SITES)) {
+    const target = kernel.symbols.get(name);
+    if (!target) continue;
+    const distance = Number(BigInt.asIntN(32, virtualOf(target.addr) - virtualOf(at + returns)));
+    M.u8[at + returns - 5] = 0xe8;
+    M.view.setInt32(at + returns - 4, distance, true);
+  }
 }
 
 /** Physical text address at which a CPU that is in function `id` now would be stopped. */

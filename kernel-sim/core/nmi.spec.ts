@@ -133,7 +133,7 @@ describe("the dump switch (an NMI)", () => {
   test("stops a CPU for a dumper that freezes by NMI, once", () => {
     const k = bootTestMachine();
     let frozen = 0;
-    k.onFreezeNmi = kfunc("test_freeze", function* (): Generator<void, void, void> {
+    k.callFunction = kfunc("test_freeze", function* (): Generator<void, void, void> {
       frozen++;
       K.machine.stop(cpu);
       yield;

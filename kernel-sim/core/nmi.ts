@@ -4,11 +4,13 @@
 // code is abandoned and this CPU starts a fresh program on its NMI stack.
 import { cpu, type Cpu, type Landing, type Program, type Running } from "../../emulator/cpu/cpu.ts";
 import { makeEvent } from "../../emulator/time/events.ts";
+import { nmi } from "./entry.ts";
 import { K, per_cpu } from "./kernel.ts";
 import { kfunc, kleaf } from "./kfunc.ts";
 import { die, panic } from "./panic.ts";
 import { bust_spinlocks, printk } from "./printk.ts";
 import { pushLandingRegisters } from "./registers.ts";
+import { crash_nmi_callback } from "./smp.ts";
 
 /** Seconds without timer ticks after which the watchdog calls a CPU dead (2.6.9: 5). */
 const LOCKUP_SECONDS = 5;
@@ -51,7 +53,7 @@ function land(c: Cpu, landing: Landing): Program | undefined {
     if (++p.watchdogStale < LOCKUP_SECONDS) return undefined;
     return abandonFor(c, () => die_nmi(`NMI Watchdog detected LOCKUP on CPU${c.id}, registers:`));
   }
-  if (landing.reason === "freeze") return abandonFor(c, () => K.onFreezeNmi!(), true);
+  if (landing.reason === "freeze") return abandonFor(c, crash_nmi_callback, true);
   if (landing.kind === "init") {
     // The first CPU to get here is the monarch and dumps; the others wait for it where they are.
     if (K.initMonarch === undefined) {
@@ -70,14 +72,12 @@ function abandonFor(c: Cpu, start: () => Running, quiet = false): Program {
   const regs = pushLandingRegisters(p.nmiStackTop);
   p.nmiRegs = regs;
   c.interruptsEnabled = false;
-  c.sp = regs - 16;
+  c.sp = regs;
   c.fp = 0;
-  c.functionId = nmiEntry.id;
+  c.functionId = nmi.id;
   if (!quiet) p.inNmi = true;
   return programOf(start);
 }
-
-const nmiEntry = kleaf("nmi", () => {});
 
 function* programOf(start: () => Running): Generator<void, void, void> {
   yield* start();

@@ -2,14 +2,15 @@
 import { cpu, halt, type Running } from "../../emulator/cpu/cpu.ts";
 import { notifier_block } from "../abi/structs/base.ts";
 import { K, current, this_cpu } from "./kernel.ts";
-import { FUNCTION_BYTES, RETURN_OFFSET, kfunc, textAddressOf } from "./kfunc.ts";
+import { FUNCTION_BYTES, kfunc, textAddressOf } from "./kfunc.ts";
 import { touch_nmi_watchdog } from "./nmi.ts";
 import { bust_spinlocks, printk } from "./printk.ts";
-import { pushFaultRegisters, pushRegisters, savedRegisters } from "./registers.ts";
+import { pushRegisters, savedRegisters } from "./registers.ts";
 import { M, peekPtr, virtualOf } from "../abi/ram.ts";
 import { local_irq_disable, spin_lock, spin_trylock, spin_unlock } from "./spinlock.ts";
 import { delayNs } from "./timer.ts";
 import { do_exit } from "./fork.ts";
+import { exception } from "./traps.ts";
 
 /** A dumper's entry: `regs` is the physical address of the pt_regs at the crash. Returns when it could not dump. */
 export type CrashFunction = (regs: number) => Running<number>;
@@ -181,20 +182,24 @@ export const show_registers = kfunc("show_registers", function* (regs: number) {
   yield* printk(`RSP: 0018:${hex(sp)}\n`, 0);
   yield* printk(`Process ${task.comm} (pid: ${task.pid}, threadinfo ${hex(task.stack)}, task ${hex(task.addr)})\n`, 0);
   yield* printk("Call Trace:", 0);
-  for (const name of returnsFrom(fp).slice(0, 16)) yield* printk(`{${name}+${RETURN_OFFSET}} `, 0);
+  for (const { name, offset } of returnsFrom(fp).slice(0, 16)) yield* printk(`{${name}+${offset}} `, 0);
   yield* printk("\n", 0);
 });
 
 /** The functions on the running CPU's stack of frames that starts at `fp`, innermost first. */
-export const stackFunctions = (fp: number): string[] => [K.functionName(cpu.functionId), ...returnsFrom(fp)];
+export const stackFunctions = (fp: number): string[] => [
+  K.functionName(cpu.functionId),
+  ...returnsFrom(fp).map(({ name }) => name),
+];
 
 /** The functions that the frames from `fp` on return to: walked in RAM, at most 64 frames. */
-function returnsFrom(fp: number): string[] {
-  const names: string[] = [];
+function returnsFrom(fp: number): { readonly name: string; readonly offset: number }[] {
+  const names: { readonly name: string; readonly offset: number }[] = [];
   for (let frame = fp, i = 0; frame !== 0 && i < 64; i++) {
-    const name = K.functionAt(frameReturn(frame));
+    const address = frameReturn(frame);
+    const name = K.functionAt(address);
     if (name === undefined) break;
-    names.push(name);
+    names.push({ name, offset: address % FUNCTION_BYTES });
     const next = frameNext(frame);
     if (!(next > frame)) break;
     frame = next;
@@ -205,18 +210,18 @@ const frameNext = (frame: number): number => peekPtr(frame);
 const frameReturn = (frame: number): number => peekPtr(frame + (M.word8 ? 8 : 4));
 
 /** BUG(): a ud2 in the kernel. */
-export const BUG = kfunc("do_invalid_op", function* (where: string) {
-  const regs = pushFaultRegisters();
-  cpu.sp = regs;
+export const BUG = (where: string): Running => exception((regs) => do_invalid_op(regs, where));
+
+const do_invalid_op = kfunc("do_invalid_op", function* (regs: number, where: string) {
   yield* printk("----------- [cut here ] --------- [please bite here ] ---------\n", 1);
   yield* printk(`Kernel BUG at ${where}\n`, 1);
   yield* die("invalid operand: 0000 [1] SMP", regs);
 });
 
 /** A NULL pointer dereference in the kernel. */
-export const do_page_fault = kfunc("do_page_fault", function* (address: number) {
-  const regs = pushFaultRegisters();
-  cpu.sp = regs;
+export const page_fault = (address: number): Running => exception((regs) => do_page_fault(regs, address));
+
+const do_page_fault = kfunc("do_page_fault", function* (regs: number, address: number) {
   yield* printk(
     `Unable to handle kernel NULL pointer dereference at ${address.toString(16).padStart(16, "0")} RIP: \n`,
     1,
@@ -236,5 +241,5 @@ export const handle_sysrq = kfunc("__handle_sysrq", function* (key: string) {
 });
 
 export const sysrq_handle_crash = kfunc("sysrq_handle_crash", function* () {
-  yield* do_page_fault(0);
+  yield* page_fault(0);
 });

@@ -62,12 +62,7 @@ export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) =>
     const pda = k.view(x8664_pda, pdaBase + c.id * pdaSize);
     const rq = k.view(runqueue, k.perCpuAreas.addressOf(runqueues, c.id));
     const irqStack = bootCpuBytes(k, c, "boot_cpu_stack", IRQ_STACK_BYTES);
-    const exceptionStacks = bootCpuBytes(
-      k,
-      c,
-      "boot_exception_stacks",
-      N_EXCEPTION_STACKS * EXCEPTION_STACK_BYTES,
-    );
+    const exceptionStacks = bootCpuBytes(k, c, "boot_exception_stacks", N_EXCEPTION_STACKS * EXCEPTION_STACK_BYTES);
     pda.irqcount = -1;
     pokeWord(k, pda.addr + k.offsetOf(x8664_pda, "data_offset"), k.perCpuAreas.offsetOf(c.id));
     k.percpu.push({

@@ -3,6 +3,7 @@ import { cpu } from "../../emulator/cpu/cpu.ts";
 import { M, peekPtr, poke32, poke64, pokePtr } from "../abi/ram.ts";
 import { pt_regs } from "../abi/structs/sched.ts";
 import type { DataModel } from "../abi/types.ts";
+import { inUserMode } from "./entry.ts";
 import { K } from "./kernel.ts";
 import { instructionPointer } from "./kfunc.ts";
 
@@ -18,12 +19,26 @@ interface RegisterLayout {
 
 const KERNEL_CS = 0x10;
 const KERNEL_DS = 0x18;
+const USER_CS = 0x33;
+const USER_DS = 0x2b;
 /** Zero and parity as they happen to be; bit 9 is the interrupt flag. */
 const EFLAGS = 0x046;
 const INTERRUPTS_ON = 0x200;
-
-/** A kernel function takes this much of the stack, on every platform (kfunc.ts). */
-const FRAME_BYTES = 16;
+/** Where a process runs its own code, and its stack pointer: virtual addresses of its own. */
+const USER_IP: Readonly<Record<DataModel["name"], number>> = {
+  x86_64: 0x400530,
+  i386: 0x8048530,
+  ia64: 0x4000000000530,
+  ppc64: 0x10000530,
+};
+const USER_SP: Readonly<Record<DataModel["name"], number>> = {
+  x86_64: 0x7fbffff6e8,
+  i386: 0xbffff6e8,
+  ia64: 0xfffffffff6e0,
+  ppc64: 0xffffffff6e0,
+};
+/** Between the interrupted stack pointer and the registers: what the interrupted function may keep below it. */
+const RED_ZONE_BYTES = 128;
 
 const layouts = new WeakMap<DataModel, RegisterLayout>();
 
@@ -47,10 +62,12 @@ function layout(): RegisterLayout {
   return known;
 }
 
-/** Leaves a pt_regs below `below` (physical); returns its address. Pays nothing: entry code has paid. */
-function save(below: number, ip: number, sp: number, fp: number, interruptsEnabled: boolean): number {
+/** Bytes of pt_regs on this platform. */
+export const registerBytes = (): number => layout().size;
+
+/** Writes the kernel context (ip, sp, fp: physical) as a pt_regs at `at`; returns that. Pays nothing: entry code has paid. */
+function save(at: number, ip: number, sp: number, fp: number, interruptsEnabled: boolean): number {
   const { size, rip, cs, eflags, rsp, rbp, ss } = layout();
-  const at = (below - size - 128) & ~15;
   const word = M.word8 ? poke64 : poke32;
   M.u8.fill(0, at, at + size);
   pokePtr(at + rip, ip);
@@ -62,24 +79,40 @@ function save(below: number, ip: number, sp: number, fp: number, interruptsEnabl
   return at;
 }
 
+/** Writes a process's own context as a pt_regs at `at` (physical); returns that. Pays nothing. */
+export function saveUserRegisters(at: number): number {
+  const { size, rip, cs, eflags, rsp, ss } = layout();
+  const { model } = K.map;
+  const word = M.word8 ? poke64 : poke32;
+  M.u8.fill(0, at, at + size);
+  word(at + rip, USER_IP[model.name]);
+  word(at + cs, USER_CS);
+  word(at + eflags, EFLAGS | INTERRUPTS_ON);
+  word(at + rsp, USER_SP[model.name]);
+  word(at + ss, USER_DS);
+  return at;
+}
+
+const belowRedZone = (sp: number): number => (sp - layout().size - RED_ZONE_BYTES) & ~15;
+
 /** Leaves a pt_regs below `sp` that says where the CPU is now; returns its address. */
 export const pushRegisters = (sp: number): number =>
-  save(sp, instructionPointer(cpu.functionId), sp, cpu.fp, cpu.interruptsEnabled);
+  save(belowRedZone(sp), instructionPointer(cpu.functionId), sp, cpu.fp, cpu.interruptsEnabled);
 
-/** As pushRegisters, for an interrupt: it came although interrupts are off now, so they were on. */
-export const pushInterruptedRegisters = (sp: number): number =>
-  save(sp, instructionPointer(cpu.functionId), sp, cpu.fp, true);
+/**
+ * For an interrupt: as pushRegisters(cpu.sp), but it came although interrupts are off now, so they were on. A process's
+ * registers have their place at the top of its kernel stack, and the stack pointer stands there while it runs.
+ */
+export const pushInterruptedRegisters = (): number =>
+  inUserMode()
+    ? saveUserRegisters(cpu.sp)
+    : save(belowRedZone(cpu.sp), instructionPointer(cpu.functionId), cpu.sp, cpu.fp, true);
 
-/** As pushRegisters, for an NMI or INIT: below `below`, on its own stack. */
-export const pushLandingRegisters = (below: number): number =>
-  save(below, instructionPointer(cpu.functionId), cpu.sp, cpu.fp, cpu.interruptsEnabled);
-
-/** As pushRegisters, for a fault in the caller of the running kernel function: the entry code does not show. */
-export function pushFaultRegisters(): number {
-  const { fp } = cpu;
-  const word = M.word8 ? 8 : 4;
-  return save(cpu.sp, peekPtr(fp + word), fp + FRAME_BYTES, peekPtr(fp), cpu.interruptsEnabled);
-}
+/** For an NMI or INIT: the registers at the very top of a stack of its own, which ends at `top`. */
+export const pushLandingRegisters = (top: number): number =>
+  inUserMode()
+    ? saveUserRegisters(top - layout().size)
+    : save(top - layout().size, instructionPointer(cpu.functionId), cpu.sp, cpu.fp, cpu.interruptsEnabled);
 
 /** The registers at `regs` that an unwinder starts from; physical addresses. */
 export function savedRegisters(regs: number): { readonly ip: number; readonly sp: number; readonly fp: number } {

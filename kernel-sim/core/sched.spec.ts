@@ -114,7 +114,7 @@ describe("tasks", () => {
     expect(seen.size).toBe(5);
     for (const stacks of seen.values()) {
       expect(stacks.size).toBe(1);
-      expect([...stacks][0]).toMatch(/test_inner < test_outer < kernel_thread_helper < startup_64$/);
+      expect([...stacks][0]).toMatch(/test_inner < test_outer < child_rip$/);
     }
     expect(places.size).toBe(3);
     expect(backwards).toBe(0);

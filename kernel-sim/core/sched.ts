@@ -3,7 +3,7 @@ import { RUN, cpu, finished, halt, step, type Running } from "../../emulator/cpu
 import { M, peek32, poke32 } from "../abi/ram.ts";
 import { MAX_PRIO, prio_array } from "../abi/structs/sched.ts";
 import { K, current, this_cpu } from "./kernel.ts";
-import { kfunc, kleaf } from "./kfunc.ts";
+import { calledAt, kfunc, kleaf } from "./kfunc.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_next } from "./list.ts";
 import type { PerCpu } from "./percpu.ts";
 import {
@@ -104,6 +104,7 @@ function pickNext(p: PerCpu): Task {
  * Locks: the runqueue's, inside. Context: process; never in an interrupt (checked) and never with a spinlock held.
  */
 export const schedule = kfunc("schedule", function* () {
+  calledAt("schedule");
   const p = this_cpu();
   if (p.hardirqDepth > 0 || p.softirqDepth > 0) {
     K.reports.push(`bad: scheduling while atomic: ${p.current.name} on cpu ${cpu.id}`);

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { STOPPED, busyFor, cpu, step } from "../../emulator/cpu/cpu.ts";
 import type { Deadlock } from "../../emulator/cpu/machine.ts";
+import { common_interrupt } from "./entry.ts";
 import { bootTestMachine } from "./testing.ts";
 import { runKernel } from "./boot.ts";
 import { kernel_thread, kernel_thread_on } from "./fork.ts";
@@ -131,7 +132,7 @@ describe("a spinlock", () => {
     const lock = lockOf(k);
     const order: number[] = [];
     runKernel(k, function* () {
-      k.irq.vectors.set(FREEZE_VECTOR, () => stopHere());
+      k.irq.setVector(FREEZE_VECTOR, common_interrupt, () => stopHere());
       k.machine.cpus[1]!.onLanding = () => stopHere();
       yield* spin_lock(lock);
       for (const id of [1, 2]) {

@@ -1,10 +1,13 @@
 // Tasks: a task_struct, a thread_info and a stack in RAM, and the generator that is the task's program.
 import { cpu, type Program, type Running } from "../../emulator/cpu/cpu.ts";
-import { M } from "../abi/ram.ts";
+import { M, pokePtr } from "../abi/ram.ts";
 import { task_struct, thread_info } from "../abi/structs/sched.ts";
+import { array, charPtr } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { INIT_LIST_HEAD } from "./list.ts";
+import { child_rip, system_call } from "./entry.ts";
 import type { Kernel } from "./kernel.ts";
+import { registerBytes, saveUserRegisters } from "./registers.ts";
 
 export const THREAD_BYTES = 8192;
 export const TASK_RUNNING = 0;
@@ -48,7 +51,7 @@ function* lazily(start: () => Running): Generator<void, void, void> {
 }
 
 /**
- * A task that is not on a runqueue yet. Its stack and structs come from boot memory or kmalloc (`allocate`).
+ * A task that is not on a runqueue yet.
  * @param start its program, e.g. `() => kjournald()`
  */
 export function makeTask(
@@ -58,13 +61,14 @@ export function makeTask(
     readonly pid: number;
     readonly kernelThread: boolean;
     readonly start: () => Running;
-    readonly allocate: (bytes: number, align: number) => number;
+    /** Where task_struct and stack lie; else in boot memory. */
+    readonly place?: { readonly task: number; readonly stack: number };
     readonly cpuId?: number;
     readonly bound?: boolean;
   },
 ): Task {
-  const addr = options.allocate(k.sizeOf(task_struct), 64);
-  const stack = options.allocate(THREAD_BYTES, THREAD_BYTES);
+  const addr = options.place?.task ?? k.bootmem(k.sizeOf(task_struct), 64);
+  const stack = options.place?.stack ?? k.bootmem(THREAD_BYTES, THREAD_BYTES);
   M.u8.fill(0, addr, addr + k.sizeOf(task_struct));
   M.u8.fill(0, stack, stack + THREAD_BYTES);
   const s = k.view(task_struct, addr);
@@ -83,7 +87,10 @@ export function makeTask(
   s.usage = 2;
   for (const field of ["run_list", "tasks", "children", "sibling"]) INIT_LIST_HEAD(offsets(field));
   for (let i = 0; i < 15 && i < options.comm.length; i++) M.u8[offsets("comm") + i] = options.comm.charCodeAt(i);
-  const sp = stack + THREAD_BYTES - 256;
+  const top = stack + THREAD_BYTES;
+  // A process has its user registers at the top; the idle tasks were there before anybody could start them.
+  const sp = options.kernelThread ? top : saveUserRegisters(top - registerBytes());
+  const began = options.pid === 0 ? 0 : options.kernelThread ? child_rip.id : system_call.id;
   const task: Task = {
     s,
     addr,
@@ -95,7 +102,7 @@ export function makeTask(
     program: lazily(options.start),
     sp,
     fp: 0,
-    functionId: 0,
+    functionId: began,
     cpuId: options.cpuId ?? 0,
     bound: options.bound ?? false,
     leftAt: 0,
@@ -105,6 +112,28 @@ export function makeTask(
   };
   k.tasks.set(addr, task);
   return task;
+}
+
+/** What ps calls the states of a task (fs/proc/array.c). */
+const TASK_STATES = [
+  "R (running)",
+  "S (sleeping)",
+  "D (disk sleep)",
+  "T (stopped)",
+  "T (tracing stop)",
+  "Z (zombie)",
+  "X (dead)",
+];
+
+/** task_state_array: analysts' tools take the letters of the states from it. */
+export function init_task_state_array(k: Kernel): void {
+  const word = k.map.model.wordBytes;
+  const at = k.static("task_state_array", array(charPtr, TASK_STATES.length), "rodata");
+  TASK_STATES.forEach((text, i) => {
+    const string = k.staticBytes(`task_state_array.${i}`, text.length + 1, 1, "rodata");
+    for (let j = 0; j < text.length; j++) M.u8[string + j] = text.charCodeAt(j);
+    pokePtr(at + i * word, string);
+  });
 }
 
 /** "bash[1234]", or "cpu 2" when nothing runs there yet. */

@@ -6,9 +6,10 @@ import { timer_list, timespec } from "../abi/structs/base.ts";
 import { tvec_t_base_s } from "../abi/structs/sched.ts";
 import { u64, ulong } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
+import { apic_timer_interrupt } from "./entry.ts";
 import { K, current, this_cpu } from "./kernel.ts";
 import { DEFINE_PER_CPU } from "./percpu-data.ts";
-import { kfunc, kleaf, textAddressOf } from "./kfunc.ts";
+import { calledAt, kfunc, kleaf, textAddressOf } from "./kfunc.ts";
 import { list_empty, list_next, list_splice_init } from "./list.ts";
 import { schedule, scheduler_tick, try_to_wake_up } from "./sched.ts";
 import { TIMER_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "./softirq.ts";
@@ -70,7 +71,7 @@ export class Timekeeping {
 export function init_timers(bootSeconds: number): void {
   K.time = new Timekeeping(bootSeconds);
   open_softirq(TIMER_SOFTIRQ, run_timer_softirq);
-  K.irq.vectors.set(LOCAL_TIMER_VECTOR, smp_apic_timer_interrupt);
+  K.irq.setVector(LOCAL_TIMER_VECTOR, apic_timer_interrupt, smp_apic_timer_interrupt);
 }
 
 /** Starts the local APIC timers: one tick per jiffy and CPU, evenly spread within the tick as Linux does. */
@@ -252,6 +253,7 @@ export function schedule_timeout(ticks: number): Running<number> {
 }
 
 const sleepFor = kfunc("schedule_timeout", function* (ticks: number) {
+  calledAt("schedule_timeout");
   if (ticks === Infinity) {
     yield* schedule();
     return Infinity;

@@ -42,9 +42,9 @@ export class LoadProcess {
   }
 }
 
-/** The program of a process. */
-export const load_main = kfunc("load_main", function* (load: Load, p: LoadProcess) {
-  yield* load_setup(load, p);
+/** The program of a process: user mode, from where it calls the kernel. */
+export function* load_main(load: Load, p: LoadProcess): Generator<void, void, void> {
+  yield* sys_mlock(load, p);
   const { mix, sizeMinBytes, sizeMaxBytes, thinkTimeNs } = load.options;
   const weights = [mix.bufferedWrite, mix.fsync, mix.directRead, mix.directWrite];
   const least = Math.max(1, Math.round(sizeMinBytes / BLOCK_BYTES));
@@ -55,7 +55,9 @@ export const load_main = kfunc("load_main", function* (load: Load, p: LoadProces
     const kind = p.random.weighted(weights);
     const count = p.random.between(least, most);
     const block = p.random.between(0, p.blocks - count);
-    yield* userMode(think + (kind === 0 || kind === 3 ? count * FILL_NS : 0));
+    const writes = kind === 0 || kind === 3;
+    yield* userMode(think + (writes ? count * FILL_NS : 0));
+    if (writes) fillBuffer(p, block, count);
     if (kind === 0) yield* sys_write(load, p, block, count);
     else if (kind === 1) yield* sys_fsync(load, p);
     else if (kind === 2) yield* sys_pread(load, p, block, count);
@@ -64,10 +66,10 @@ export const load_main = kfunc("load_main", function* (load: Load, p: LoadProces
     load.calls++;
   }
   load.running--;
-});
+}
 
-/** The process's buffer: pages in an order of their own, so that scatter lists have something to do. */
-const load_setup = kfunc("load_setup", function* (load: Load, p: LoadProcess) {
+/** Makes the process's buffer present: pages in an order of their own, so that scatter lists have something to do. */
+const sys_mlock = kfunc("sys_mlock", function* (load: Load, p: LoadProcess) {
   const pages: number[] = [];
   const wanted = Math.min(p.blocks, Math.max(1, Math.ceil(load.options.sizeMaxBytes / BLOCK_BYTES)));
   for (let i = 0; i < wanted; i++) {
@@ -97,7 +99,6 @@ function fillBuffer(p: LoadProcess, block: number, count: number): void {
 }
 
 const sys_write = kfunc("sys_write", function* (load: Load, p: LoadProcess, block: number, count: number) {
-  fillBuffer(p, block, count);
   step(SYSCALL_NS);
   const bytes = count * BLOCK_BYTES;
   const written = yield* generic_file_write(p.mapping, block * BLOCK_BYTES, bytes, p.buffer!);
@@ -116,7 +117,6 @@ const sys_fsync = kfunc("sys_fsync", function* (load: Load, p: LoadProcess) {
 });
 
 const sys_pwrite = kfunc("sys_pwrite64", function* (load: Load, p: LoadProcess, block: number, count: number) {
-  fillBuffer(p, block, count);
   step(SYSCALL_NS);
   const bytes = count * BLOCK_BYTES;
   const written = yield* blkdev_direct_IO(WRITE, p.mapping, p.dio, block * BLOCK_BYTES, bytes, p.buffer!);

@@ -3,10 +3,11 @@
 import { cpu, finished, type Cpu, type Running } from "../../emulator/cpu/cpu.ts";
 import { makeEvent } from "../../emulator/time/events.ts";
 import { timer_list } from "../../kernel-sim/abi/structs/base.ts";
+import { common_interrupt } from "../../kernel-sim/core/entry.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { do_fork } from "../../kernel-sim/core/fork.ts";
 import { armProbe, kernelFunctions, kfunc } from "../../kernel-sim/core/kfunc.ts";
-import { BUG, do_page_fault, handle_sysrq, panic } from "../../kernel-sim/core/panic.ts";
+import { BUG, page_fault, handle_sysrq, panic } from "../../kernel-sim/core/panic.ts";
 import { local_irq_disable, spin_lock_irqsave, type Spinlock } from "../../kernel-sim/core/spinlock.ts";
 import { delayNs, init_timer, mod_timer } from "../../kernel-sim/core/timer.ts";
 import { schedule, set_current_state, try_to_wake_up } from "../../kernel-sim/core/sched.ts";
@@ -28,7 +29,7 @@ export const crash_here = kfunc("lkdtm_do_action", function* (trigger: CrashTrig
       yield* panic("dumplab: crash injected");
       break;
     case "oops":
-      yield* do_page_fault(0);
+      yield* page_fault(0);
       break;
     case "bug":
       yield* BUG("drivers/misc/lkdtm.c:280!");
@@ -153,7 +154,7 @@ function interruptWith(crash: CrashScenario, c: Cpu): void {
 }
 
 function armAtAccess(crash: CrashScenario, adapter: PluggedAdapter, count: number): void {
-  K.irq.vectors.set(KEYBOARD_VECTOR, () => crash_here(crash.trigger));
+  K.irq.setVector(KEYBOARD_VECTOR, common_interrupt, () => crash_here(crash.trigger));
   accessHook(adapter.devfn, count, () => interruptWith(crash, cpu));
 }
 
@@ -164,7 +165,7 @@ export const setAccessHook = (hook: typeof accessHook): void => {
 };
 
 function armAtTime(crash: CrashScenario, at: number, afterNs: number): Running<unknown> {
-  K.irq.vectors.set(KEYBOARD_VECTOR, () => crash_here(crash.trigger));
+  K.irq.setVector(KEYBOARD_VECTOR, common_interrupt, () => crash_here(crash.trigger));
   const { events, cpus } = K.machine;
   if (
     isLanding(crash.trigger) &&

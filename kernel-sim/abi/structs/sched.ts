@@ -12,6 +12,7 @@ import {
   ulong,
   voidPtr,
   enumeration,
+  u16,
   u8,
 } from "../types.ts";
 import { hlist_node, listHead, spinlock_t, timespec } from "./base.ts";
@@ -159,6 +160,36 @@ export const pt_regs = struct("pt_regs", {
   rsp: ulong,
   ss: ulong,
 });
+
+/** A gate of the interrupt descriptor table (asm-x86_64/desc.h; the AMD64 manual's layout, bit fields as their words). */
+export const gate_struct = struct("gate_struct", {
+  offset_low: u16,
+  segment: u16,
+  /** ist:3, zero0:5, type:5, dpl:2, p:1 */
+  flags: u16,
+  offset_middle: u16,
+  offset_high: uint,
+  zero1: uint,
+});
+/** The hardware's task state segment (asm-x86_64/processor.h). */
+export const tss_struct = struct(
+  "tss_struct",
+  {
+    reserved1: uint,
+    rsp0: u64,
+    rsp1: u64,
+    rsp2: u64,
+    reserved2: u64,
+    ist: array(u64, 7),
+    reserved3: uint,
+    reserved4: uint,
+    reserved5: u16,
+    io_bitmap_base: u16,
+  },
+  { packed: true },
+);
+/** NR_CPUS bits (include/linux/cpumask.h). */
+export const cpumask_t = typedef("cpumask_t", struct("cpumask_t", { bits: array(ulong, 1) }));
 
 export const hw_interrupt_type = struct("hw_interrupt_type", {
   typename: voidPtr,

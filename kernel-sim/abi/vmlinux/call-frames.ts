@@ -45,18 +45,15 @@ export interface CodeRange {
   /**
    * `function`: starts with push/mov, ends with leave/ret. `body`: a frame is always set up (text of which only the
    * extent is known). `interrupt`: entered by an interrupt; its stack pointer points at the address of the pt_regs.
-   * `nmi`: entered on a stack of its own, where the pt_regs lies NMI_REGS_OFFSET above its stack pointer.
+   * `registers`: entered from elsewhere; its stack pointer points at the pt_regs.
    * `outermost`: nobody called it.
    */
-  readonly kind: "function" | "body" | "interrupt" | "nmi" | "outermost";
+  readonly kind: "function" | "body" | "interrupt" | "registers" | "outermost";
 }
 
 /** Bytes of `push rbp`, and of that and `mov rbp, rsp`; of `leave` and `ret` at the end. */
 const AFTER_PUSH = 1;
 const MOVE_BYTES: Readonly<Record<"i386" | "x86_64", number>> = { i386: 2, x86_64: 3 };
-
-/** From the stack pointer of the NMI entry up to its pt_regs (core/nmi.ts). */
-const NMI_REGS_OFFSET = 16;
 
 /** The section for x86 platforms; undefined on others, whose unwinding is not by frame pointer. */
 export function debugFrame(model: DataModel, ranges: readonly CodeRange[]): Uint8Array | undefined {
@@ -107,11 +104,11 @@ export function debugFrame(model: DataModel, ranges: readonly CodeRange[]): Uint
   });
   // "S": what was interrupted did not call, so its address is not that of a return.
   const interrupts = common("zS", () => interruptRules(out, model, registers, [OP.breg0 + registers.sp, 0, OP.deref]));
-  const nmis = common("zS", () => interruptRules(out, model, registers, [OP.breg0 + registers.sp, NMI_REGS_OFFSET]));
+  const entries = common("zS", () => interruptRules(out, model, registers, [OP.breg0 + registers.sp, 0]));
   for (const range of ranges) {
     // pt_regs is x86_64's: on i386 an interrupt is where a backtrace ends.
     if (range.kind === "interrupt" && model.name === "x86_64") describe(interrupts, range, true);
-    else if (range.kind === "nmi" && model.name === "x86_64") describe(nmis, range, true);
+    else if (range.kind === "registers" && model.name === "x86_64") describe(entries, range, true);
     else if (range.kind === "outermost") describe(outermost, range, false);
     else if (range.kind !== "function") describe(bodies, range, false);
     else {

@@ -1,5 +1,6 @@
 // vmlinux: the kernel image as an ELF executable with symbols, C types and call frames, written without a compiler.
-import { FUNCTION_BYTES } from "../../core/kfunc.ts";
+import { INTERRUPT_ENTRIES } from "../../core/entry.ts";
+import { FUNCTION_BYTES, RETURN_OFFSET } from "../../core/kfunc.ts";
 import type { Kernel, KernelSymbol } from "../../core/kernel.ts";
 import { namedTypes } from "../structs/index.ts";
 import type { CType } from "../types.ts";
@@ -21,13 +22,16 @@ export interface VmlinuxOptions {
 /** The function at e_entry: gdb ends a backtrace in it. */
 const ENTRY_FUNCTION = "startup_64";
 /** Functions that nobody calls: how their caller is found. */
-const FRAME_KINDS: ReadonlyMap<string, CodeRange["kind"]> = new Map([
+const FRAME_KINDS: ReadonlyMap<string, CodeRange["kind"]> = new Map<string, CodeRange["kind"]>([
   [ENTRY_FUNCTION, "outermost"],
-  ["common_interrupt", "interrupt"],
-  ["nmi", "nmi"],
+  ["child_rip", "outermost"],
+  ...INTERRUPT_ENTRIES.map((name) => [name, "interrupt"] as const),
+  ["nmi", "registers"],
+  ["error_entry", "registers"],
+  ["system_call", "outermost"],
 ]);
 /** Where a task that sleeps goes on inside schedule(): behind every return address, so that it hides none. */
-const THREAD_RETURN_OFFSET = 48;
+const THREAD_RETURN_OFFSET = 52;
 /** crash compares banners in .rodata only when so much follows the banner (crash 8.0.2). */
 const RODATA_LEAST_BYTES = 4096;
 /** Variables with this prefix are the template of each CPU's area. */
@@ -132,11 +136,16 @@ function labels(kernel: Kernel, areas: readonly Area[]): ElfSymbol[] {
   const area = (name: string): Area | undefined => areas.find((a) => a.name === name);
   const text = area(".text")!;
   const perCpu = area(".data.percpu");
-  const schedule = kernel.symbols.get("schedule");
+  const inside = (label: string, name: string, offset: number): ElfSymbol[] => {
+    const symbol = kernel.symbols.get(name);
+    return symbol ? [at(label, symbol.addr + offset)] : [];
+  };
   const end = areas[areas.length - 1]!.end;
   return [
     ...[at("_text", text.start), at("_stext", text.start), at("_etext", text.end)],
-    ...(schedule ? [at("thread_return", schedule.addr + THREAD_RETURN_OFFSET)] : []),
+    ...inside("thread_return", "schedule", THREAD_RETURN_OFFSET),
+    // What an exception's handler returns to.
+    ...inside("error_exit", "error_entry", RETURN_OFFSET),
     ...(perCpu ? [at("__per_cpu_start", perCpu.start), at("__per_cpu_end", perCpu.end)] : []),
     ...[at("_edata", end), at("_end", end)],
   ];

@@ -1,0 +1,45 @@
+// Telling other CPUs to run a function (arch/x86_64/kernel/smp.c of 2.6.9, with the diskdump patch's
+// dump_smp_call_function): by an interrupt, or by an NMI for those that have interrupts off.
+import { cpu, type Running } from "../../emulator/cpu/cpu.ts";
+import { call_function_interrupt } from "./entry.ts";
+import { K, this_cpu } from "./kernel.ts";
+import { kfunc } from "./kfunc.ts";
+import { pushRegisters } from "./registers.ts";
+
+/** Of the highest class, so that nothing in service holds it back. */
+export const CALL_FUNCTION_VECTOR = 0xfa;
+
+/** What the other CPUs are to run: gets the physical address of the pt_regs of what it interrupted. */
+export type CallFunction = (regs: number) => Running;
+
+/**
+ * Sends a function to every other CPU. Waits for nobody.
+ * Context: any. Locks: none; what other callers would wait for is overwritten.
+ */
+export function dump_smp_call_function(func: CallFunction, how: "ipi" | "nmi"): void {
+  const { machine } = K;
+  K.callFunction = func;
+  for (const c of machine.cpus) {
+    if (c === cpu) continue;
+    if (how === "nmi") machine.ioApic.sendLanding(c, "nmi", "freeze", cpu.clock);
+    else machine.ioApic.sendIpi(c, CALL_FUNCTION_VECTOR, cpu.clock);
+  }
+}
+
+export function init_smp(): void {
+  K.irq.setVector(CALL_FUNCTION_VECTOR, call_function_interrupt, smp_call_function_interrupt);
+}
+
+const smp_call_function_interrupt = kfunc("smp_call_function_interrupt", function* () {
+  cpu.apic.endOfInterrupt();
+  const { sp } = cpu;
+  const regs = pushRegisters(sp);
+  cpu.sp = regs;
+  yield* K.callFunction!(regs);
+  cpu.sp = sp;
+});
+
+/** What an NMI that was sent for a dump leads to: a CPU that takes it never goes on with what it did. */
+export const crash_nmi_callback = kfunc("crash_nmi_callback", function* () {
+  yield* K.callFunction!(this_cpu().nmiRegs);
+});
