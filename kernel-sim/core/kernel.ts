@@ -1,6 +1,6 @@
 // The kernel that runs on a machine: its image (symbols, static objects), its views on RAM, its per-CPU state.
 import type { Machine } from "../../emulator/cpu/machine.ts";
-import { cpu, type Cpu, type Running } from "../../emulator/cpu/cpu.ts";
+import { cpu, type Cpu } from "../../emulator/cpu/cpu.ts";
 import { M, installRam, type AddressMap, type ImageRanges } from "../abi/ram.ts";
 import { alignOf, layoutOf, sizeOf, type CType, type Fields, type StructType } from "../abi/types.ts";
 import { viewClass, type View } from "../abi/view.ts";
