@@ -159,6 +159,8 @@ function startIdleTasks(k: Kernel): void {
       start: () => cpu_idle(),
     });
     task.running = true;
+    task.s.parent = k.symbol("init_task");
+    task.s.real_parent = k.symbol("init_task");
     p.idle = task;
     p.current = task;
     p.rq.idle = task.addr;

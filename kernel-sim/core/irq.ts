@@ -99,6 +99,7 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   const p = this_cpu();
   const { sp, fp, functionId } = c;
   const regs = pushInterruptedRegisters();
+  p.interruptRegs = regs;
   // irqcount is -1 off the interrupt stack. It stays up in a context that was abandoned there: its frames are kept.
   const irqcount = p.pda.irqcount;
   if (irqcount < 0) {

@@ -10,7 +10,7 @@ import { kfunc, kleaf } from "./kfunc.ts";
 import { die, panic } from "./panic.ts";
 import { bust_spinlocks, printk } from "./printk.ts";
 import { pushLandingRegisters } from "./registers.ts";
-import { crash_nmi_callback } from "./smp.ts";
+import { crash_nmi_callback, stop_this_cpu } from "./smp.ts";
 
 /** Seconds without timer ticks after which the watchdog calls a CPU dead (2.6.9: 5). */
 const LOCKUP_SECONDS = 5;
@@ -53,14 +53,14 @@ function land(c: Cpu, landing: Landing): Program | undefined {
     if (++p.watchdogStale < LOCKUP_SECONDS) return undefined;
     return abandonFor(c, () => die_nmi(`NMI Watchdog detected LOCKUP on CPU${c.id}, registers:`));
   }
-  if (landing.reason === "freeze") return abandonFor(c, crash_nmi_callback, true);
+  if (landing.reason === "freeze") return abandonFor(c, () => crash_nmi_callback(K.callFunction!), true);
   if (landing.kind === "init") {
     // The first CPU to get here is the monarch and dumps; the others wait for it where they are.
     if (K.initMonarch === undefined) {
       K.initMonarch = c.id;
       return abandonFor(c, ia64_init_handler);
     }
-    return abandonFor(c, init_slave);
+    return abandonFor(c, () => crash_nmi_callback(stop_this_cpu));
   }
   return abandonFor(c, () => die_nmi("NMI: IOCK error (debug interrupt?) switch pressed"));
 }
@@ -97,10 +97,4 @@ export const ia64_init_handler = kfunc("ia64_init_handler", function* () {
   yield* printk("Entered OS INIT handler\n", 0);
   yield* die("OS_INIT", per_cpu(cpu).nmiRegs);
   yield* panic("OS_INIT");
-});
-
-/** OS_INIT on the slaves: one instruction, for ever. */
-const init_slave = kfunc("ia64_monarch_wait", function* () {
-  K.machine.stop(cpu);
-  yield;
 });

@@ -36,6 +36,8 @@ export interface PerCpu {
   interrupted: { functionName: string; sp: number; fp: number; functionId: number } | undefined;
   /** pt_regs of that. */
   nmiRegs: number;
+  /** pt_regs of the interrupt that was taken last: its handler may look there first thing. */
+  interruptRegs: number;
   watchdogTicks: number;
   watchdogStale: number;
   /** K.watchdogTouches when its watchdog looked last. */
@@ -82,6 +84,7 @@ export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) =>
       inNmi: false,
       interrupted: undefined,
       nmiRegs: 0,
+      interruptRegs: 0,
       watchdogTicks: -1,
       watchdogStale: 0,
       watchdogTouches: 0,

@@ -37,8 +37,6 @@ const USER_SP: Readonly<Record<DataModel["name"], number>> = {
   ia64: 0xfffffffff6e0,
   ppc64: 0xffffffff6e0,
 };
-/** Between the interrupted stack pointer and the registers: what the interrupted function may keep below it. */
-const RED_ZONE_BYTES = 128;
 
 const layouts = new WeakMap<DataModel, RegisterLayout>();
 
@@ -93,11 +91,9 @@ export function saveUserRegisters(at: number): number {
   return at;
 }
 
-const belowRedZone = (sp: number): number => (sp - layout().size - RED_ZONE_BYTES) & ~15;
-
-/** Leaves a pt_regs below `sp` that says where the CPU is now; returns its address. */
+/** Leaves a pt_regs right below `sp` (the kernel has no red zone) that says where the CPU is now; returns its address. */
 export const pushRegisters = (sp: number): number =>
-  save(belowRedZone(sp), instructionPointer(cpu.functionId), sp, cpu.fp, cpu.interruptsEnabled);
+  save(sp - layout().size, instructionPointer(cpu.functionId), sp, cpu.fp, cpu.interruptsEnabled);
 
 /**
  * For an interrupt: as pushRegisters(cpu.sp), but it came although interrupts are off now, so they were on. A process's
@@ -106,7 +102,7 @@ export const pushRegisters = (sp: number): number =>
 export const pushInterruptedRegisters = (): number =>
   inUserMode()
     ? saveUserRegisters(cpu.sp)
-    : save(belowRedZone(cpu.sp), instructionPointer(cpu.functionId), cpu.sp, cpu.fp, true);
+    : save(cpu.sp - layout().size, instructionPointer(cpu.functionId), cpu.sp, cpu.fp, true);
 
 /** For an NMI or INIT: the registers at the very top of a stack of its own, which ends at `top`. */
 export const pushLandingRegisters = (top: number): number =>

@@ -4,7 +4,6 @@ import { cpu, type Running } from "../../emulator/cpu/cpu.ts";
 import { call_function_interrupt } from "./entry.ts";
 import { K, this_cpu } from "./kernel.ts";
 import { kfunc } from "./kfunc.ts";
-import { pushRegisters } from "./registers.ts";
 
 /** Of the highest class, so that nothing in service holds it back. */
 export const CALL_FUNCTION_VECTOR = 0xfa;
@@ -31,15 +30,18 @@ export function init_smp(): void {
 }
 
 const smp_call_function_interrupt = kfunc("smp_call_function_interrupt", function* () {
+  const { interruptRegs } = this_cpu();
   cpu.apic.endOfInterrupt();
-  const { sp } = cpu;
-  const regs = pushRegisters(sp);
-  cpu.sp = regs;
-  yield* K.callFunction!(regs);
-  cpu.sp = sp;
+  yield* K.callFunction!(interruptRegs);
 });
 
-/** What an NMI that was sent for a dump leads to: a CPU that takes it never goes on with what it did. */
-export const crash_nmi_callback = kfunc("crash_nmi_callback", function* () {
-  yield* K.callFunction!(this_cpu().nmiRegs);
+/** A CPU that takes an NMI or INIT because another one dumps: it never goes on with what it did. Analysts' tools know the name. */
+export const crash_nmi_callback = kfunc("crash_nmi_callback", function* (func: CallFunction) {
+  yield* func(this_cpu().nmiRegs);
+});
+
+/** One instruction, for ever. */
+export const stop_this_cpu = kfunc("stop_this_cpu", function* () {
+  K.machine.stop(cpu);
+  yield;
 });

@@ -146,7 +146,13 @@ function labels(kernel: Kernel, areas: readonly Area[]): ElfSymbol[] {
     ...inside("thread_return", "schedule", THREAD_RETURN_OFFSET),
     // What an exception's handler returns to.
     ...inside("error_exit", "error_entry", RETURN_OFFSET),
-    ...(perCpu ? [at("__per_cpu_start", perCpu.start), at("__per_cpu_end", perCpu.end)] : []),
+    // The template is given back after the boot, with the rest of the init sections.
+    ...(perCpu
+      ? [
+          ...[at("__init_begin", perCpu.start), at("__per_cpu_start", perCpu.start)],
+          ...[at("__per_cpu_end", perCpu.end), at("__init_end", perCpu.end)],
+        ]
+      : []),
     ...[at("_edata", end), at("_end", end)],
   ];
 }
