@@ -23,6 +23,7 @@ import { init_smp } from "./smp.ts";
 import { init_softirq } from "./softirq.ts";
 import { Spinlock } from "./spinlock.ts";
 import { TASK_INTERRUPTIBLE, THREAD_BYTES, init_task_state_array, makeTask, type Task } from "./task.ts";
+import { init_subsystems } from "./subsystems.ts";
 import { init_timers, start_ticks } from "./timer.ts";
 import { trap_init } from "./traps.ts";
 import { init_workqueues } from "./workqueue.ts";
@@ -72,6 +73,7 @@ export function bootKernel(options: BootOptions): Kernel {
   init_nmi();
   startIdleTasks(k);
   k.pages = new PageAllocator();
+  init_subsystems(k);
   start_ticks();
   // Process 1: finishes the boot with interrupts on, then runs what the machine is for.
   const { init } = options;

@@ -4,6 +4,7 @@ import { M, peek32, poke32, pokePtr, storePtr } from "../abi/ram.ts";
 import { NR_IRQS, irq_desc, irqaction, kernel_stat, softirq_action } from "../abi/structs/sched.ts";
 import { array } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
+import { init_irq_types } from "./irq-chips.ts";
 import { K, this_cpu } from "./kernel.ts";
 import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { common_interrupt } from "./entry.ts";
@@ -66,6 +67,8 @@ export class IrqController {
       this.kstat[c.id] = k.view(kernel_stat, k.perCpuAreas.addressOf(kstat, c.id));
     }
     k.static("softirq_vec", array(softirq_action, 32));
+    init_irq_types(k);
+    for (const desc of this.descs) desc.handler = k.symbol("no_irq_type");
   }
 
   setVector(vector: number, entry: { readonly id: number }, handler: () => Running): void {
@@ -224,6 +227,7 @@ export const request_irq = kfunc(
       const entry = K.machine.ioApic.entry(irq);
       entry.vector = vectorOfIrq(irq);
       descs[irq]!.status = IRQ_LEVEL;
+      descs[irq]!.handler = K.symbol("ioapic_level_type");
       descs[irq]!.depth = 0;
       K.machine.ioApic.setMasked(irq, false, cpu.clock);
     }

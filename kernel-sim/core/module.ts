@@ -3,6 +3,7 @@ import { M } from "../abi/ram.ts";
 import { list_head, module_struct } from "../abi/structs/base.ts";
 import { K } from "./kernel.ts";
 import { FUNCTION_BYTES, linkModuleFunctions } from "./kfunc.ts";
+import { map_module_area } from "../mm/page-tables.ts";
 import { INIT_LIST_HEAD, list_add_tail } from "./list.ts";
 
 export interface LoadedModule {
@@ -50,6 +51,7 @@ export class ModuleTable {
     list_add_tail(structAt + K.offsetOf(module_struct, "list"), this.head);
     const module = { name, addr: structAt, core, textBytes, coreBytes, dataAt };
     this.loaded.set(name, module);
+    map_module_area(core, this.next);
     return module;
   }
 }

@@ -1,4 +1,5 @@
 // How a kernel dies (kernel/panic.c, arch/x86_64/kernel/traps.c of 2.6.9 with the diskdump patch).
+import { print_tainted } from "./taint.ts";
 import { cpu, halt, type Running } from "../../emulator/cpu/cpu.ts";
 import { notifier_block } from "../abi/structs/base.ts";
 import { K, current, this_cpu } from "./kernel.ts";
@@ -177,7 +178,7 @@ export const show_registers = kfunc("show_registers", function* (regs: number) {
   const task = current();
   yield* printk(`CPU ${c.id} \n`, 0);
   yield* printk(`Modules linked in: ${[...K.modules.loaded.keys()].reverse().join(" ")}\n`, 0);
-  yield* printk(`Pid: ${task.pid}, comm: ${task.comm} Not tainted ${K.release}\n`, 0);
+  yield* printk(`Pid: ${task.pid}, comm: ${task.comm} ${print_tainted()} ${K.release}\n`, 0);
   yield* printk(`RIP: 0010:[<${hex(ip)}>] <${hex(ip)}>{${K.functionAt(ip) ?? "?"}+${ip % FUNCTION_BYTES}}\n`, 0);
   yield* printk(`RSP: 0018:${hex(sp)}\n`, 0);
   yield* printk(`Process ${task.comm} (pid: ${task.pid}, threadinfo ${hex(task.stack)}, task ${hex(task.addr)})\n`, 0);

@@ -2,9 +2,10 @@
 import { cpu, finished, giveWay, mustGiveWay, preempt, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, storePtr } from "../abi/ram.ts";
 import { tasklet_struct } from "../abi/structs/base.ts";
+import { softirq_action } from "../abi/structs/sched.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, this_cpu } from "./kernel.ts";
-import { kfunc } from "./kfunc.ts";
+import { kfunc, textAddressOf } from "./kfunc.ts";
 import { local_irq_disable, local_irq_restore, local_irq_save } from "./spinlock.ts";
 import { msleep } from "./timer.ts";
 
@@ -41,8 +42,11 @@ export function init_softirq(): void {
   open_softirq(HI_SOFTIRQ, tasklet_hi_action);
 }
 
+/** Registers what runs for a softirq: a kernel function. */
 export function open_softirq(nr: number, action: () => Running): void {
   K.softirqs.actions[nr] = action;
+  const vec = K.view(softirq_action, K.symbol("softirq_vec") + nr * K.sizeOf(softirq_action));
+  vec.action = textAddressOf((action as unknown as { id?: number }).id ?? 0);
 }
 
 export const softirq_pending = (): boolean => M.u32[this_cpu().softirqPendingAt >>> 2] !== 0;

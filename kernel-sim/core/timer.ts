@@ -11,6 +11,7 @@ import { K, current, this_cpu } from "./kernel.ts";
 import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { calledAt, kfunc, kleaf, textAddressOf } from "./kfunc.ts";
 import { list_empty, list_next, list_splice_init } from "./list.ts";
+import { calc_load } from "./load-average.ts";
 import { schedule, scheduler_tick, try_to_wake_up } from "./sched.ts";
 import { TIMER_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "./softirq.ts";
 import {
@@ -126,6 +127,7 @@ export const do_timer = kfunc("do_timer", function* () {
   const { time } = K;
   const flags = yield* spin_lock_irqsave(time.xtimeLock);
   advance_jiffies();
+  calc_load();
   yield* spin_unlock_irqrestore(time.xtimeLock, flags);
 });
 

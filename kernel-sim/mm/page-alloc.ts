@@ -18,6 +18,7 @@ import {
   spin_unlock,
   spin_unlock_irqrestore,
 } from "../core/spinlock.ts";
+import { TAINT_BAD_PAGE, add_taint } from "../core/taint.ts";
 import { SlabCaches } from "./slab.ts";
 import { try_to_free_pages } from "./vmscan.ts";
 import type { AddressSpace } from "./page-cache.ts";
@@ -315,6 +316,7 @@ export function __free_pages(page: number, order: number): Running {
   if (count > 0) return finished();
   if (count < 0) {
     K.reports.push(`__free_pages: page ${page_to_phys(page).toString(16)} is free already`);
+    add_taint(TAINT_BAD_PAGE);
     return finished();
   }
   return order === 0 ? free_hot_page(page) : __free_pages_ok(page, order);
