@@ -1,7 +1,7 @@
 // Network interfaces (include/linux/netdevice.h, inetdevice.h of 2.6.9), as far as a machine that only has lo needs them.
-import { array, char, int, ptr, struct, u16, u8, uint, ulong, voidPtr } from "../types.ts";
+import { array, char, int, ptr, s16, struct, u16, u8, uint, ulong, voidPtr } from "../types.ts";
 import type { CType } from "../types.ts";
-import { atomic_t, spinlock_t } from "./base.ts";
+import { atomic_t, hlist_node, spinlock_t } from "./base.ts";
 
 /** net_device.type of the loopback interface (include/linux/if_arp.h). */
 export const ARPHRD_LOOPBACK = 772;
@@ -62,4 +62,59 @@ export const in_ifaddr = struct(
     ifa_label: array(char, 16),
   },
   { doc: "an IPv4 address in network byte order (include/linux/inetdevice.h)" },
+);
+
+export const sock_common = struct("sock_common", {
+  skc_family: u16,
+  skc_state: u8,
+  skc_reuse: u8,
+  skc_bound_dev_if: int,
+  skc_node: hlist_node,
+  skc_bind_node: hlist_node,
+  skc_refcnt: atomic_t,
+});
+export const sock = struct(
+  "sock",
+  {
+    __sk_common: sock_common,
+    sk_shutdown: u8,
+    sk_no_check: u8,
+    sk_protocol: u8,
+    sk_type: u8,
+    sk_rcvbuf: int,
+    sk_prot: voidPtr,
+    sk_socket: ptr((): CType => socket),
+    sk_user_data: voidPtr,
+  },
+  { doc: "the network's side of a socket (include/net/sock.h)" },
+);
+export const inet_opt = struct("inet_opt", {
+  daddr: uint,
+  rcv_saddr: uint,
+  dport: u16,
+  num: u16,
+  saddr: uint,
+  uc_ttl: int,
+  tos: int,
+  cmsg_flags: uint,
+  sport: u16,
+});
+export const inet_sock = struct(
+  "inet_sock",
+  { sk: sock, inet: inet_opt },
+  { doc: "an IPv4 socket (include/linux/ip.h)" },
+);
+export const socket = struct(
+  "socket",
+  {
+    state: int,
+    flags: ulong,
+    ops: voidPtr,
+    fasync_list: voidPtr,
+    file: voidPtr,
+    sk: ptr((): CType => sock),
+    type: s16,
+    passcred: u8,
+  },
+  { doc: "the user's side of a socket (include/linux/net.h)" },
 );
