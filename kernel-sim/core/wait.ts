@@ -7,7 +7,7 @@ import { kfunc } from "./kfunc.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_entries } from "./list.ts";
 import { schedule, try_to_wake_up } from "./sched.ts";
 import { Spinlock, spin_lock_irqsave, spin_unlock_irqrestore } from "./spinlock.ts";
-import { TASK_RUNNING, TASK_UNINTERRUPTIBLE, type Task } from "./task.ts";
+import { TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, type Task } from "./task.ts";
 import { schedule_timeout } from "./timer.ts";
 
 /** A wait_queue_head_t at `addr`: a lock word and a list head. */
@@ -89,6 +89,18 @@ export const wait_event = kfunc("wait_event", function* (queue: WaitQueue, condi
     yield* finish_wait(queue, entry);
   }
 });
+
+/** As wait_event, interruptible: how a thread waits that has nothing to do. No signal ever comes. Context: process. */
+export const wait_event_interruptible = kfunc(
+  "wait_event_interruptible",
+  function* (queue: WaitQueue, condition: () => boolean) {
+    while (!condition()) {
+      const entry = yield* prepare_to_wait(queue, TASK_INTERRUPTIBLE, false);
+      if (!condition()) yield* schedule();
+      yield* finish_wait(queue, entry);
+    }
+  },
+);
 
 /** As wait_event, at most `ticks` jiffies. Returns the jiffies left, 0 when time ran out. */
 export const wait_event_timeout = kfunc(
@@ -193,6 +205,15 @@ export function down_trylock(sem: Semaphore): number {
 export const down = kfunc("down", function* (sem: Semaphore) {
   while (down_trylock(sem) !== 0) {
     const entry = yield* prepare_to_wait(sem.wait, TASK_UNINTERRUPTIBLE, true);
+    if (sem.count <= 0) yield* schedule();
+    yield* finish_wait(sem.wait, entry);
+  }
+});
+
+/** As down, interruptible: for a thread that waits to be told something. No signal ever comes. Context: process. */
+export const down_interruptible = kfunc("down_interruptible", function* (sem: Semaphore) {
+  while (down_trylock(sem) !== 0) {
+    const entry = yield* prepare_to_wait(sem.wait, TASK_INTERRUPTIBLE, true);
     if (sem.count <= 0) yield* schedule();
     yield* finish_wait(sem.wait, entry);
   }

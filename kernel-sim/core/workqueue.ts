@@ -7,7 +7,7 @@ import { kfunc, textAddressOf } from "./kfunc.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_next } from "./list.ts";
 import { kernel_thread_on } from "./fork.ts";
 import { Spinlock, spin_lock_irqsave, spin_unlock_irqrestore } from "./spinlock.ts";
-import { WaitQueue, wait_event, wake_up } from "./wait.ts";
+import { WaitQueue, wait_event_interruptible, wake_up } from "./wait.ts";
 
 export interface Work {
   readonly s: ViewOf<typeof work_struct>;
@@ -71,7 +71,7 @@ export const queue_work = kfunc("queue_work", function* (work: Work) {
 
 const worker_thread = kfunc("worker_thread", function* (wq: CpuWorkqueue) {
   for (;;) {
-    yield* wait_event(wq.moreWork, () => !list_empty(wq.worklist));
+    yield* wait_event_interruptible(wq.moreWork, () => !list_empty(wq.worklist));
     yield* run_workqueue(wq);
   }
 });

@@ -44,11 +44,11 @@ export function set_entry(table: number, index: number, physical: number, flags:
   poke32(at + 4, (Math.floor(physical / 2 ** 32) | (noExecute ? NX_HIGH : 0)) >>> 0);
 }
 
-/** The physical address in an entry, 0 when nothing is there. */
+/** The physical address in an entry; NaN when nothing is there. */
 export function entryTarget(table: number, index: number): number {
   const at = table + index * ENTRY_BYTES;
   const low = peek32(at) >>> 0;
-  return low & _PAGE_PRESENT ? (low & ~0xfff) + (peek32(at + 4) & 0xfffff) * 2 ** 32 : 0;
+  return low & _PAGE_PRESENT ? (low & ~0xfff) + (peek32(at + 4) & 0xfffff) * 2 ** 32 : NaN;
 }
 
 /** Makes init_level4_pgt and init_mm. Other platforms have their own kinds of page tables and get init_mm alone. */
@@ -117,7 +117,7 @@ export function walkKernelTables(address: bigint): number {
   for (const level of [4, 3, 2, 1] as const) {
     const index = tableIndex(address, level);
     const target = entryTarget(table, index);
-    if (target === 0) return NaN;
+    if (Number.isNaN(target)) return NaN;
     if (level === 2 && peek32(table + index * ENTRY_BYTES) & _PAGE_PSE) {
       return target + Number(address & BigInt(LARGE_PAGE - 1));
     }

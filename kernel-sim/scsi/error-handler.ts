@@ -9,7 +9,7 @@ import { list_add_tail, list_del_init, list_empty, list_entries, list_next } fro
 import { printk } from "../core/printk.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore } from "../core/spinlock.ts";
 import { del_timer, msleep } from "../core/timer.ts";
-import { Semaphore, down, up, wake_up_all } from "../core/wait.ts";
+import { Semaphore, down, down_interruptible, up, wake_up_all } from "../core/wait.ts";
 import { scsi_finish_command, scsi_retry_command, scsi_setup_cmd_retry } from "./dispatch.ts";
 import {
   blk_noretry_request,
@@ -65,7 +65,7 @@ const commandsOn = (head: number): scsi_cmnd[] => list_entries(head).map((entry)
 /** The thread scsi_eh_N: sleeps until every command of the host has ended or failed. */
 export const scsi_error_handler = kfunc("scsi_error_handler", function* (shost: Scsi_Host) {
   for (;;) {
-    yield* down(shost.eh_wait);
+    yield* down_interruptible(shost.eh_wait);
     shost.s.eh_active = 1;
     yield* scsi_unjam_host(shost);
     shost.s.eh_active = 0;
