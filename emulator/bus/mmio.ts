@@ -2,7 +2,7 @@
 //
 // A driver uses nothing else of a device (and DMA memory), so the same driver can run over another bus.
 import { cpu, step } from "../cpu/cpu.ts";
-import type { PciBus, PciDevice } from "./pci.ts";
+import type { DmaPort, PciBus, PciDevice } from "./pci.ts";
 
 /** A read crosses the bus and comes back; a posted write only leaves. Typical of PCI-X at 133 MHz. */
 export const MMIO_READ_NS = 600;
@@ -103,6 +103,8 @@ export interface PciFunction {
   writeConfig(offset: number, size: number, value: number): void;
   /** Maps BAR `bar`; the same window each time. Throws when the function has no such BAR. */
   map(bar: number): MmioWindow;
+  /** Where DMA mappings are told; undefined when the function sees RAM itself, as on every real bus here. */
+  readonly dma: DmaPort | undefined;
   /** Windows that were mapped, for crash triggers. */
   readonly windows: ReadonlyMap<number, MmioWindow>;
 }
@@ -110,6 +112,7 @@ export interface PciFunction {
 class PluggedFunction implements PciFunction {
   readonly devfn: number;
   readonly name: string;
+  readonly dma: DmaPort | undefined;
   readonly windows = new Map<number, MmioWindow>();
   private readonly device: PciDevice;
 
@@ -117,6 +120,7 @@ class PluggedFunction implements PciFunction {
     this.device = device;
     this.devfn = devfn;
     this.name = device.name;
+    this.dma = device.dmaPort;
   }
 
   readConfig(offset: number, size: number): number {

@@ -29,6 +29,19 @@ export interface DeviceHost {
   readonly tracing: boolean;
 }
 
+/**
+ * How a function reaches memory when it cannot see the machine's RAM itself: an adapter that another program emulates. The
+ * kernel's DMA mapping calls end here; addresses are physical, in bytes.
+ */
+export interface DmaPort {
+  /** Memory that driver and device share for good: each sees what the other wrote at the next register access. Below 4 GiB, in the flat window. */
+  share(address: number, bytes: number): void;
+  /** A buffer is the device's until it is given back; it sees what RAM holds now. */
+  lend(address: number, bytes: number): void;
+  /** The device is done with a lent buffer; `filled` when it may have written there. */
+  giveBack(address: number, bytes: number, filled: boolean): void;
+}
+
 /** Bits of the configuration header that a driver may change, by byte; above it everything is the device's own. */
 const CONFIG_WRITABLE: Readonly<Record<number, number>> = {
   0x04: 0x47,
@@ -49,6 +62,8 @@ export abstract class PciDevice {
   readonly barBases: number[] = [];
   /** Set by the bus: drives the INTx line. */
   onInterruptLine: (asserted: boolean) => void = () => {};
+  /** Set before a driver probes, on a device that does not see the machine's RAM. */
+  dmaPort: DmaPort | undefined;
   private lineAsserted = false;
 
   constructor(host: DeviceHost, name: string, identity: PciIdentity) {

@@ -6,6 +6,7 @@ import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { SA_SHIRQ, request_irq } from "../../kernel-sim/core/irq.ts";
 import { INIT_LIST_HEAD, list_add_tail } from "../../kernel-sim/core/list.ts";
+import { pci_alloc_consistent } from "../../kernel-sim/core/pci-dma.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore } from "../../kernel-sim/core/spinlock.ts";
 import { mpt_GetScsiPortSettings, mpt_readScsiDevicePageHeaders, mpt_read_ioc_pg_1 } from "./driver-config.ts";
@@ -119,7 +120,7 @@ export const PrimeIocFifos = kfunc("PrimeIocFifos", function* (ioc: MPT_ADAPTER)
     const requestBytes = ioc.req_depth * ioc.req_sz;
     const chains = ioc.req_depth * MPT_CHAINS_PER_REQUEST;
     s.alloc_sz = replyBytes + requestBytes + chains * ioc.req_sz;
-    const base = K.bootmem(s.alloc_sz, 4096);
+    const base = pci_alloc_consistent(ioc.pcidev, s.alloc_sz, 4096);
     s.alloc = base;
     s.alloc_total = s.alloc_sz;
     ioc.reply_frames = base;
@@ -132,7 +133,7 @@ export const PrimeIocFifos = kfunc("PrimeIocFifos", function* (ioc: MPT_ADAPTER)
     s.ChainBuffer = ioc.chainBuffers;
     s.num_chain = chains;
     ioc.req_shift = 31 - Math.clz32(ioc.req_sz);
-    ioc.sense_buf_pool = K.bootmem(ioc.req_depth * MPT_SENSE_BUFFER_ALLOC, 64);
+    ioc.sense_buf_pool = pci_alloc_consistent(ioc.pcidev, ioc.req_depth * MPT_SENSE_BUFFER_ALLOC);
     s.sense_buf_pool = ioc.sense_buf_pool;
     s.sense_buf_low_dma = ioc.sense_buf_pool;
     ioc.ReqToChain = K.bootmem(ioc.req_depth * 4);

@@ -3,6 +3,7 @@ import { M } from "../../kernel-sim/abi/ram.ts";
 import { semaphore, wait_queue_head_t } from "../../kernel-sim/abi/structs/base.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { pci_alloc_consistent } from "../../kernel-sim/core/pci-dma.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import { Semaphore, WaitQueue, down, up, wait_event_timeout, wake_up } from "../../kernel-sim/core/wait.ts";
 import {
@@ -50,7 +51,7 @@ class ConfigChannel {
   constructor(ioc: MPT_ADAPTER) {
     this.mutex = new Semaphore(K.bootmem(K.sizeOf(semaphore)), `${ioc.name}.config`, 1);
     this.wait = new WaitQueue(K.bootmem(K.sizeOf(wait_queue_head_t)), `${ioc.name}.config_wait`);
-    this.page = K.bootmem(PAGE_BYTES);
+    this.page = pci_alloc_consistent(ioc.pcidev, PAGE_BYTES);
   }
 }
 const channels = new WeakMap<MPT_ADAPTER, ConfigChannel>();

@@ -17,6 +17,7 @@ import { wait_event, wake_up } from "../../kernel-sim/core/wait.ts";
 import { finished } from "../../emulator/cpu/cpu.ts";
 import { FAILED, SUCCESS, type scsi_cmnd } from "../../kernel-sim/scsi/host.ts";
 import { DID_RESET } from "../../kernel-sim/scsi/status.ts";
+import { scsi_dma_unmap } from "../../kernel-sim/scsi/dma.ts";
 import { mpt_initChainBuffers } from "./driver-bringup.ts";
 import { mpt_GetIocState, mpt_send_handshake_request } from "./driver-doorbell.ts";
 import {
@@ -245,6 +246,7 @@ const mptscsih_flush_running_cmds = kfunc("mptscsih_flush_running_cmds", functio
     const cmd = hd.lookup[i];
     if (!cmd) continue;
     hd.setLookup(i, undefined);
+    scsi_dma_unmap(cmd, hd.ioc.pcidev);
     cmd.s.result = DID_RESET << 16;
     cmd.s.host_scribble = 0;
     yield* cmd.scsi_done!(cmd);

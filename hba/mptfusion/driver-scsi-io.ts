@@ -28,6 +28,7 @@ import {
   mpt_put_msg_frame,
   type MPT_ADAPTER,
 } from "./driver-ioc.ts";
+import { scsi_dma_map, scsi_dma_unmap } from "../../kernel-sim/scsi/dma.ts";
 import type { MPT_SCSI_HOST } from "./driver-scsi-host.ts";
 import { addNullSge, addSingleSge, hasChain, mptscsih_AddSGE, mptscsih_freeChainBuffers } from "./driver-sgl.ts";
 import {
@@ -123,6 +124,7 @@ function fillFrame(cmd: scsi_cmnd, hd: MPT_SCSI_HOST, mf: number): Running<numbe
   if (length === 0) addNullSge(mf, ioc.wideAddresses);
   else if (s.use_sg === 0) addSingleSge(mf, length, s.request_buffer, direction === DMA_TO_DEVICE, ioc.wideAddresses);
   else return addTableThenPost(cmd, hd, mf, index, direction === DMA_TO_DEVICE);
+  scsi_dma_map(cmd, ioc.pcidev);
   hd.setLookup(index, cmd);
   mpt_put_msg_frame(ioc, mf);
   return finished(0);
@@ -142,6 +144,7 @@ function* addTableThenPost(
     yield* mpt_free_msg_frame(ioc, mf);
     return SCSI_MLQUEUE_HOST_BUSY;
   }
+  scsi_dma_map(cmd, ioc.pcidev);
   hd.setLookup(index, cmd);
   mpt_put_msg_frame(ioc, mf);
   return 0;
@@ -214,6 +217,7 @@ export const mptscsih_io_done = kquick(
     // Nobody's: already given back by a reset's flush, or a second reply to the same request.
     if (cmd === undefined) return hasChain(ioc, index) ? freeChainThenDone(ioc, index, undefined) : finished(1);
     hd.setLookup(index, undefined);
+    scsi_dma_unmap(cmd, ioc.pcidev);
     if (mr === 0) {
       cmd.s.resid = 0;
       cmd.s.result = 0;

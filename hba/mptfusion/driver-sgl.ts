@@ -4,7 +4,7 @@ import { M, STORE_NS, poke32 } from "../../kernel-sim/abi/ram.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { list_add_tail, list_del, list_empty, list_next } from "../../kernel-sim/core/list.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore } from "../../kernel-sim/core/spinlock.ts";
-import type { scsi_cmnd } from "../../kernel-sim/scsi/host.ts";
+import { sg_dma_address, sg_dma_len, type scsi_cmnd } from "../../kernel-sim/scsi/host.ts";
 import type { MPT_ADAPTER } from "./driver-ioc.ts";
 import {
   MPI_SGE_CHAIN_OFFSET_SHIFT,
@@ -51,19 +51,6 @@ export function addSingleSge(mf: number, bytes: number, address: number, toDevic
   addSimple(mf + SCSIIORequest.SGL, FINAL | MPI_SGE_FLAGS_SIMPLE_ELEMENT | direction | bytes, address, wide);
 }
 
-/** Entry fields of the command's scatterlist table in RAM. */
-const entryBytes = (): number => (M.word8 ? 32 : 24);
-const entryDma = (entry: number): number => {
-  const at = entry + (M.word8 ? 16 : 12);
-  return M.little
-    ? M.u32[at >>> 2]! + M.u32[(at >>> 2) + 1]! * TWO_32
-    : M.view.getUint32(at + 4, false) + M.view.getUint32(at, false) * TWO_32;
-};
-const entryLength = (entry: number): number => {
-  const at = entry + (M.word8 ? 24 : 20);
-  return M.little ? M.u32[at >>> 2]! : M.view.getUint32(at, false);
-};
-
 /** Takes a chain buffer. Returns its address, or 0. Locks: FreeQlock inside. */
 const getFreeChainBuffer = kfunc("mptscsih_getFreeChainBuffer", function* (ioc: MPT_ADAPTER) {
   const flags = yield* spin_lock_irqsave(ioc.FreeQlock);
@@ -88,7 +75,7 @@ export const mptscsih_AddSGE = kfunc(
     const direction = toDevice ? MPI_SGE_FLAGS_HOST_TO_IOC : 0;
     const simple = MPI_SGE_FLAGS_SIMPLE_ELEMENT | direction;
     const count = cmd.s.use_sg;
-    let entry = cmd.s.request_buffer;
+    const table = cmd.s.request_buffer;
     let at = mf + SCSIIORequest.SGL;
     // Elements that fit before the frame ends; the last place is a chain element's when more follow.
     let room = Math.floor((ioc.req_sz - SCSIIORequest.SGL) / element);
@@ -104,8 +91,7 @@ export const mptscsih_AddSGE = kfunc(
       const here = left <= room ? left : room - 1;
       for (let n = 0; n < here; n++, i++) {
         const final = i === count - 1 ? FINAL : n === here - 1 ? MPI_SGE_FLAGS_LAST_ELEMENT : 0;
-        at = addSimple(at, final | simple | entryLength(entry), entryDma(entry), wide);
-        entry += entryBytes();
+        at = addSimple(at, final | simple | sg_dma_len(table, i), sg_dma_address(table, i), wide);
       }
       used = at - owner;
       if (!inRequest) setChainLength(pointer, i < count ? used + element : used, i < count ? used >>> 2 : 0);

@@ -1,4 +1,5 @@
 // A machine with one Fusion-MPT controller and real disks, booted and probed, for specs.
+import type { DmaPort } from "../../emulator/bus/pci.ts";
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import { ScsiDisk, type ScsiDiskOptions } from "../../emulator/disk/scsi-disk.ts";
 import {
@@ -33,6 +34,8 @@ export interface RigOptions {
   /** Target ids of the disks. */
   readonly ids?: readonly number[];
   readonly disk?: Partial<ScsiDiskOptions>;
+  /** Told of every DMA mapping, as for a chip that does not see RAM. */
+  readonly dmaPort?: DmaPort;
 }
 
 /** What a spec works on. */
@@ -95,6 +98,7 @@ export function makeRig(options: RigOptions = {}): Rig {
     highPriorityQueue: options.highPriorityQueue ?? false,
   });
   chip.reset();
+  chip.dmaPort = options.dmaPort;
   machine.pci.plug(chip, 8, CHIP_IRQ, (irq, asserted) => machine.ioApic.setLine(irq, asserted));
   const disks = (options.ids ?? [0, 1]).map((id) => {
     const disk = new ScsiDisk(machine.events, machine.memory.pool, {

@@ -332,3 +332,15 @@ export function sg_set(table: number, index: number, address: number, length: nu
   }
   poke32(dma + 8, length);
 }
+
+/** Address and length of entry `index` as the adapter is to use them. */
+export function sg_dma_address(table: number, index: number): number {
+  const at = table + index * (M.word8 ? 32 : 24) + (M.word8 ? 16 : 12);
+  return M.little
+    ? M.u32[at >>> 2]! + M.u32[(at >>> 2) + 1]! * 4294967296
+    : M.view.getUint32(at + 4, false) + M.view.getUint32(at, false) * 4294967296;
+}
+export function sg_dma_len(table: number, index: number): number {
+  const at = table + index * (M.word8 ? 32 : 24) + (M.word8 ? 24 : 20);
+  return M.little ? M.u32[at >>> 2]! : M.view.getUint32(at, false);
+}
