@@ -8,12 +8,13 @@ import { panic } from "../../kernel-sim/core/panic.ts";
 import { msleep, udelay } from "../../kernel-sim/core/timer.ts";
 import { kernel_thread } from "../../kernel-sim/core/fork.ts";
 import { local_irq_disable, spin_lock } from "../../kernel-sim/core/spinlock.ts";
-import { SAM_STAT_CHECK_CONDITION, WRITE_10 } from "../../kernel-sim/scsi/status.ts";
+import type { scsi_cmnd } from "../../kernel-sim/scsi/host.ts";
+import { REQUEST_SENSE, SAM_STAT_CHECK_CONDITION, WRITE_10 } from "../../kernel-sim/scsi/status.ts";
 import { isComplete, readHeader } from "../format/header.ts";
 import { openDump } from "../userspace/dump-image.ts";
 import { verifyPartition } from "../userspace/format.ts";
 import { dumpOutcome } from "./disk-dump.ts";
-import { consoleText, crash, dumpMachine, run } from "./spec-machine.ts";
+import { consoleText, crash, dumpMachine, run, type DumpMachine } from "./spec-machine.ts";
 
 afterEach(disarmAllProbes);
 
@@ -270,6 +271,35 @@ describe("an adapter that cannot dump", () => {
     crash(k);
     expect(told).toBe(true);
     expect(dumpOutcome(k).result).toBe("complete");
+  });
+});
+
+describe("the unit attention that the dump's own reset causes", () => {
+  const attention = (when: (opcode: number, nth: number) => boolean): DumpMachine => {
+    let senses = 0;
+    const resultOf = (opcode: number, _lba: number, cmd: scsi_cmnd): number => {
+      if (opcode === REQUEST_SENSE) senses++;
+      if (!when(opcode, senses)) return 0;
+      M.u8.set([0x70, 0, 6], cmd.sense_buffer);
+      return SAM_STAT_CHECK_CONDITION;
+    };
+    return dumpMachine({ adapters: [{ resultOf }] });
+  };
+
+  test("may come as the answer to REQUEST SENSE itself, once: the command is sent again", () => {
+    const { k, adapters } = attention((opcode, nth) => opcode === REQUEST_SENSE && nth === 1);
+    crash(k);
+    expect(dumpOutcome(k).result).toBe("complete");
+    expect(adapters[0]!.opcodes.slice(0, 2)).toEqual([REQUEST_SENSE, REQUEST_SENSE]);
+  });
+
+  test("is not expected twice, and not after REQUEST SENSE has fetched it", () => {
+    const always = attention((opcode) => opcode === REQUEST_SENSE);
+    crash(always.k);
+    expect(dumpOutcome(always.k)).toMatchObject({ result: "refused", reason: "request sense failed" });
+    const later = attention((opcode) => opcode === WRITE_10);
+    crash(later.k);
+    expect(dumpOutcome(later.k)).toMatchObject({ reason: "write error" });
   });
 });
 

@@ -175,12 +175,16 @@ const scsi_dump_reset = kfunc("scsi_dump_reset", function* (sd: ScsiDump, device
     if (!sd.dd.library.nothingDue()) yield* diskdump_update(sd.dd.library);
     yield* diskdump_mdelay(1);
   }
+  // The mid-layer notes this after a reset of its own; the reset above did not come by there. A disk that answers even REQUEST
+  // SENSE with its unit attention (QEMU's do; SPC says it shall not) is asked once more, not given up.
+  sdev.s.expecting_cc_ua = 1;
   command.requestSense(sdev, sd.buffer);
   if ((yield* send_command(sd.dd.library, command)) < 0) {
     yield* printk("scsi_dump: sense failed\n", 3);
     device.failure = "request sense failed";
     return -EIO;
   }
+  sdev.s.expecting_cc_ua = 0;
   return 0;
 });
 
