@@ -41,6 +41,8 @@ export interface Hardware {
   readonly disks: ReadonlyMap<string, ScsiDisk>;
   /** The memory image that is to be dumped instead of the machine's own RAM: its ranges, and where its address 0 lies. */
   readonly preserved: { readonly ranges: readonly ImageRange[]; readonly biasBytes: number } | undefined;
+  /** Called when the machine has stopped and before anybody looks at its disks: for media that are kept elsewhere. */
+  readonly settle?: () => void;
 }
 
 const pools = new Map<number, PagePool>();
@@ -78,7 +80,8 @@ function faultOf(fault: DiskFault): Fault {
   };
 }
 
-function makeDisk(machine: Machine, scenario: Scenario, disk: DiskScenario, requiredBlocks: number): ScsiDisk {
+/** A disk of a scenario, partitioned, its dump partitions signed. */
+export function makeDisk(machine: Machine, scenario: Scenario, disk: DiskScenario, requiredBlocks: number): ScsiDisk {
   const { timing } = disk;
   const { pool } = machine.memory;
   const made = new ScsiDisk(machine.events, pool, {
@@ -184,8 +187,16 @@ function requiredBlocksOf(scenario: Scenario, map: readonly MemoryRange[]): numb
   return blocksRequired({ ramPages: pagesIn(ranges), maxMapnr: maxPfn(ranges), model }).total;
 }
 
-/** Builds the machine of a scenario. Throws a UsageError for what cannot be built. */
-export function buildHardware(scenario: Scenario, seed: number): Hardware {
+/** A machine without adapters, and what its disks are to be made for. */
+export interface BareMachine {
+  readonly machine: Machine;
+  readonly preserved: Hardware["preserved"];
+  /** Blocks that a dump of it takes. */
+  readonly requiredBlocks: number;
+}
+
+/** CPUs and memory of a scenario. Throws a UsageError for a memory image that cannot be used. */
+export function buildMachine(scenario: Scenario, seed: number): BareMachine {
   const map = memoryMapOf(scenario.platform, scenario.memory);
   const { imagePath } = scenario.memory;
   const image = imagePath === null ? undefined : openMemoryImage(imagePath);
@@ -198,7 +209,22 @@ export function buildHardware(scenario: Scenario, seed: number): Hardware {
   const machine = new Machine({ cpus: scenario.cpus, seed, memory: new PhysicalMemory(pool, map) });
   image?.load(machine.memory, imageBase);
   const dumped = image ? image.ranges.map((range) => ({ ...range, type: "ram" as const })) : map;
-  const requiredBlocks = requiredBlocksOf(scenario, dumped);
+  return {
+    machine,
+    preserved: image ? { ranges: image.ranges, biasBytes: imageBase } : undefined,
+    requiredBlocks: requiredBlocksOf(scenario, dumped),
+  };
+}
+
+/** Slot and interrupt line of the n-th adapter. */
+export const placeOf = (n: number): { readonly devfn: number; readonly irq: number } => ({
+  devfn: (FIRST_SLOT + n) << 3,
+  irq: FIRST_IRQ + (n % 8),
+});
+
+/** Builds the machine of a scenario. Throws a UsageError for what cannot be built. */
+export function buildHardware(scenario: Scenario, seed: number): Hardware {
+  const { machine, preserved, requiredBlocks } = buildMachine(scenario, seed);
   const disks = new Map<string, ScsiDisk>();
   const adapters = scenario.adapters.map((adapter, i) => {
     const chip = ADAPTERS[adapter.type]!.makeChip(machine, adapter.name, adapter.model);
@@ -208,10 +234,9 @@ export function buildHardware(scenario: Scenario, seed: number): Hardware {
       disks.set(disk.device, made);
       return made;
     });
-    const devfn = (FIRST_SLOT + i) << 3;
-    const irq = FIRST_IRQ + (i % 8);
-    machine.pci.plug(chip, devfn, irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
-    return { scenario: adapter, chip, devfn, irq, disks: own };
+    const place = placeOf(i);
+    machine.pci.plug(chip, place.devfn, place.irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
+    return { scenario: adapter, chip, ...place, disks: own };
   });
-  return { machine, adapters, disks, preserved: image ? { ranges: image.ranges, biasBytes: imageBase } : undefined };
+  return { machine, adapters, disks, preserved };
 }

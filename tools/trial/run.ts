@@ -10,7 +10,7 @@ import { TURN_LIMIT } from "../../emulator/cpu/machine.ts";
 import { accessTriggers } from "../../emulator/bus/mmio.ts";
 import { disarmAllProbes } from "../../kernel-sim/core/kfunc.ts";
 import { bootLab, type Lab } from "../machine/lab.ts";
-import { buildHardware } from "../machine/hardware.ts";
+import { buildHardware, type Hardware } from "../machine/hardware.ts";
 import { dumpAdapterType } from "../scenario/devices.ts";
 import { replayCommand, scenarioHash } from "../scenario/identity.ts";
 import type { Scenario } from "../scenario/scenario.ts";
@@ -40,9 +40,19 @@ interface Witness {
  */
 export function runTrial(scenario: Scenario, seed: number, options: TrialOptions): TrialResult {
   const startedAt = performance.now();
+  return runTrialOn(buildHardware(scenario, seed), scenario, seed, options, startedAt);
+}
+
+/** Runs a trial on hardware that was built for this scenario and seed, and has not run yet. */
+export function runTrialOn(
+  hardware: Hardware,
+  scenario: Scenario,
+  seed: number,
+  options: TrialOptions,
+  startedAt = performance.now(),
+): TrialResult {
   disarmAllProbes();
   accessTriggers.armed = 0;
-  const hardware = buildHardware(scenario, seed);
   const { machine } = hardware;
   const phase = options.onPhase ?? (() => {});
   phase("built");
@@ -54,6 +64,7 @@ export function runTrial(scenario: Scenario, seed: number, options: TrialOptions
   const witness = observe(lab, phase);
   applyDamage(lab, scenario);
   machine.run(scenario.limits.virtualTimeNs);
+  hardware.settle?.();
   damageAfterDump(lab, scenario);
   const judgement = judge(lab, scenario, witness);
   phase("judged");
