@@ -1,0 +1,26 @@
+// What the harness must know of an adapter: how QEMU makes one, and which of our drivers drives it. One file per adapter.
+import type { Running } from "../../../emulator/cpu/cpu.ts";
+import type { Scsi_Host } from "../../../kernel-sim/scsi/host.ts";
+import type { Forgets } from "./qemu-function.ts";
+
+/** Where adapters are plugged on QEMU's bus and on ours. */
+export const ADAPTER_SLOT = 4;
+
+export interface QemuAdapter {
+  /** QEMU's name of the model. */
+  readonly model: string;
+  /** Row of the conformance matrix. */
+  readonly row: string;
+  readonly devfn: number;
+  /** The input of QEMU's I/O APIC that it drives. */
+  readonly gsi: number;
+  readonly forgets: Forgets;
+  /** Arguments that make the adapter. */
+  readonly device: readonly string[];
+  /** The -device argument of the disk with target id `id` that shows block device `drive`. */
+  disk(id: number, drive: string): string;
+  /** Loads the driver's modules. */
+  load(): void;
+  /** Probes. Context: process. */
+  init(): Running<Scsi_Host[]>;
+}

@@ -1,0 +1,18 @@
+// QEMU's LSI SAS1068, and our Fusion-MPT driver.
+import { loadMptFusion, mptscsih_init } from "../../../hba/mptfusion/driver.ts";
+import { MPI, MPI_DIAG_RESET_ADAPTER } from "../../../hba/mptfusion/registers.ts";
+import { PCI_GSI } from "./qemu-machine.ts";
+import { ADAPTER_SLOT, type QemuAdapter } from "./adapter.ts";
+
+export const mptsas1068: QemuAdapter = {
+  model: "mptsas1068",
+  row: "mptsas",
+  devfn: ADAPTER_SLOT << 3,
+  gsi: PCI_GSI,
+  forgets: (_bar, offset, value) => offset === MPI.Diagnostic && (value & MPI_DIAG_RESET_ADAPTER) !== 0,
+  device: ["-device", `mptsas1068,id=hba,addr=${ADAPTER_SLOT}`],
+  // A disk without a WWN is not shown in the adapter's SAS pages.
+  disk: (id, drive) => `scsi-hd,bus=hba.0,scsi-id=${id},drive=${drive},wwn=0x500000000000${(0xa0 + id).toString(16)}0`,
+  load: loadMptFusion,
+  init: () => mptscsih_init(),
+};
