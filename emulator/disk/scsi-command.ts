@@ -1,4 +1,7 @@
 // The seam between a host adapter and a SCSI target: a command at command level (no bus phases).
+//
+// An adapter that works at phase level (a SCSI bus with its messages) puts a port between itself and the target:
+// phase-target.ts. It uses the two things that a command can ask for in addition: `wantData` and `autosense`.
 import type { PhysicalMemory, Segment } from "../memory/memory.ts";
 
 export interface ScsiCommand {
@@ -17,6 +20,16 @@ export interface ScsiCommand {
   /** Fixed-format sense data, valid when `senseLength` > 0 (autosense). */
   readonly sense: Uint8Array;
   senseLength: number;
+  /**
+   * False: the target keeps the sense data of a CHECK CONDITION until REQUEST SENSE fetches it or another command
+   * comes, as on a SCSI-2 bus. [SCSI-2 7.6]
+   */
+  autosense: boolean;
+  /**
+   * Set by a port that gets a command's data out only when the target asks for it: called in `submit` when the target has
+   * accepted the command and wants its data; `dataReady` says that it is there. Never called for what is refused.
+   */
+  wantData: ((command: ScsiCommand) => void) | undefined;
   /** Bytes actually moved. */
   transferred: number;
   /** Called once, from an event, when status (and data) are complete. Never called for an aborted or lost command. */
@@ -38,6 +51,8 @@ export const makeScsiCommand = (memory: PhysicalMemory, maxSegments: number): Sc
   status: 0,
   sense: new Uint8Array(32),
   senseLength: 0,
+  autosense: true,
+  wantData: undefined,
   transferred: 0,
   done: () => {},
   tag: 0,
@@ -55,4 +70,12 @@ export interface ScsiTarget {
   reset(kind: ResetKind): void;
   /** False when nothing answers selection (device gone). */
   readonly present: boolean;
+}
+
+/** A target that asks for the data of a command when it is ready for it. */
+export interface PullingTarget extends ScsiTarget {
+  /** The data of a command that wanted it (`wantData`) is in its segments now. */
+  dataReady(command: ScsiCommand): void;
+  /** True while the target has the command. */
+  holds(command: ScsiCommand): boolean;
 }

@@ -126,6 +126,39 @@ export function readExtent(spec: CommandSpec, cdb: Uint8Array, into: Extent): vo
   into.forceUnitAccess = (cdb[1]! & 0x08) !== 0 || spec.opcode === 0x2e || spec.opcode === 0x8e;
 }
 
+/** True for commands with data from the initiator. */
+export const takesData = ({ kind }: CommandSpec): boolean =>
+  kind === "write" || kind === "mode select" || kind === "write buffer";
+
+const u24 = (cdb: Uint8Array, at: number): number => (cdb[at]! << 16) | (cdb[at + 1]! << 8) | cdb[at + 2]!;
+
+/**
+ * How many bytes a command without sectors may send or wants to have: its allocation or parameter list length.
+ * A length that the standard fixes (READ CAPACITY) is no field and counts as it is.
+ */
+export function lengthField({ kind, opcode }: CommandSpec, cdb: Uint8Array): number {
+  switch (kind) {
+    case "inquiry":
+      return (cdb[3]! << 8) | cdb[4]!;
+    case "request sense":
+      return cdb[4]!;
+    case "mode sense":
+    case "mode select":
+      return opcode >= 0x40 ? (cdb[7]! << 8) | cdb[8]! : cdb[4]!;
+    case "read capacity":
+      return 8;
+    case "service action in":
+      return u32(cdb, 10);
+    case "report luns":
+      return u32(cdb, 6);
+    case "write buffer":
+    case "read buffer":
+      return u24(cdb, 6);
+    default:
+      return 0;
+  }
+}
+
 /** True when a bit is set that we do not honour: NACA or link in the control byte, RelAdr, BYTCHK, protection. */
 export function hasUnsupportedBits(spec: CommandSpec, cdb: Uint8Array): boolean {
   if ((cdb[spec.length - 1]! & 0x07) !== 0) return true;

@@ -11,13 +11,15 @@ import { Faults, type Operation } from "./faults.ts";
 import { DEFAULT_IDENTITY, type DiskIdentity } from "./inquiry.ts";
 import { DiskMedia } from "./media.ts";
 import { ModePages } from "./mode-pages.ts";
-import type { ResetKind, ScsiCommand, ScsiTarget } from "./scsi-command.ts";
-import { commandByOpcode, hasUnsupportedBits, readExtent } from "./scsi-commands.ts";
-import { fillCheckCondition, SENSE, STATUS, type SenseCode } from "./sense.ts";
+import type { PullingTarget, ResetKind, ScsiCommand } from "./scsi-command.ts";
+import { commandByOpcode, hasUnsupportedBits, readExtent, takesData } from "./scsi-commands.ts";
+import { fillCheckCondition, SENSE, SENSE_LENGTH, STATUS, type SenseCode } from "./sense.ts";
 import { Stations } from "./stations.ts";
 import { TaskSet, type Task } from "./task-set.ts";
 import { HEADS, Mechanics, resolveDiskTiming, SECTOR_SIZE, type DiskTiming } from "./timing.ts";
 import { WriteGuard } from "./write-guard.ts";
+
+const REQUEST_SENSE = 0x03;
 
 export interface ScsiDiskOptions {
   readonly name: string;
@@ -33,7 +35,7 @@ export interface ScsiDiskOptions {
   readonly trackVolatile?: boolean;
 }
 
-export class ScsiDisk implements ScsiTarget, ControllerState {
+export class ScsiDisk implements PullingTarget, ControllerState {
   readonly name: string;
   readonly identity: DiskIdentity;
   readonly timing: DiskTiming;
@@ -54,6 +56,9 @@ export class ScsiDisk implements ScsiTarget, ControllerState {
   private deferredErrorLba = -1;
   /** True when anything but plain service is called for: faults, attentions, not ready. Read by the hot path. */
   private special = false;
+  /** Sense data of the last command that wanted no autosense; `heldSenseLength` 0 for none. */
+  private readonly heldSense = new Uint8Array(SENSE_LENGTH);
+  private heldSenseLength = 0;
   /** Cached bytes that the last power cut found not yet on the platters. */
   volatileBytesAtPowerCut = 0;
 
@@ -121,6 +126,14 @@ export class ScsiDisk implements ScsiTarget, ControllerState {
     return code;
   }
 
+  /** Copies the sense data that is held for REQUEST SENSE into `into` and forgets it; its length, 0 when there is none. */
+  takeHeldSense(into: Uint8Array): number {
+    const length = this.heldSenseLength;
+    into.set(this.heldSense.subarray(0, length));
+    this.heldSenseLength = 0;
+    return length;
+  }
+
   private refreshSpecial(): void {
     this.special =
       this.attentions.length > 0 ||
@@ -147,6 +160,8 @@ export class ScsiDisk implements ScsiTarget, ControllerState {
     command.status = STATUS.good;
     command.senseLength = 0;
     command.transferred = 0;
+    // The contingent allegiance ends with the next command; only REQUEST SENSE gets what it was about.
+    if (this.heldSenseLength > 0 && command.cdb[0] !== REQUEST_SENSE) this.heldSenseLength = 0;
     const full = tasks.count >= this.timing.queueDepth;
     const task = tasks.take(command, now, !full);
     if (full) {
@@ -163,8 +178,33 @@ export class ScsiDisk implements ScsiTarget, ControllerState {
     }
     if (this.special && this.meetTrouble(task, now)) return;
     if (task.failure === 0 && task.statusByte === 0) task.failure = this.refusal(task);
-    if (tasks.count > 1 && !this.enterBusySet(task)) return;
-    this.stations.begin(task, now);
+    if (tasks.count > 1) this.checkOverlap(task);
+    if (command.wantData !== undefined && this.needsData(task)) {
+      task.state = "fetching";
+      command.wantData(command);
+      return;
+    }
+    this.admit(task, now);
+  }
+
+  holds(command: ScsiCommand): boolean {
+    return this.tasks.find(command) !== undefined;
+  }
+
+  dataReady(command: ScsiCommand): void {
+    const task = this.tasks.find(command);
+    if (task?.state === "fetching") this.admit(task, this.events.now);
+  }
+
+  private admit(task: Task, now: number): void {
+    const refused = task.failure !== 0 && task.failure === SENSE.overlappedCommands;
+    if (this.tasks.count > 1 && !refused && this.tasks.mustWait(task)) this.stations.wait(task);
+    else this.stations.begin(task, now);
+  }
+
+  /** True when the command will take data from the initiator. */
+  private needsData({ command, spec, failure, statusByte }: Task): boolean {
+    return failure === 0 && statusByte === 0 && spec !== undefined && takesData(spec) && command!.dataLength > 0;
   }
 
   /** Faults, attentions and readiness. True when the command will not be answered. */
@@ -240,23 +280,19 @@ export class ScsiDisk implements ScsiTarget, ControllerState {
     return 0;
   }
 
-  /** Queue rules for a command that is not alone. False when it has to wait. */
-  private enterBusySet(task: Task): boolean {
+  /** An untagged command beside any other: all are aborted, this one says why. [SAM-3 5.8.3] */
+  private checkOverlap(task: Task): void {
     const { tasks } = this;
-    const untagged = task.command!.queueTag === "untagged";
+    const command = task.command!;
+    // During a contingent allegiance an untagged REQUEST SENSE may come beside tagged commands. [SCSI-2 7.5.2]
+    if (this.heldSenseLength > 0 && command.cdb[0] === REQUEST_SENSE) return;
     task.counted = false;
-    const overlapped = tasks.has(!untagged);
+    const overlapped = tasks.has(command.queueTag !== "untagged");
     task.counted = true;
-    if (overlapped) {
-      // An untagged command beside any other: all are aborted, this one says why. [SAM-3 5.8.3]
-      for (const other of tasks.slots) if (other !== task && other.counted) this.drop(other);
-      task.failure = SENSE.overlappedCommands;
-      task.attention = 0;
-      return true;
-    }
-    if (!tasks.mustWait(task)) return true;
-    this.stations.wait(task);
-    return false;
+    if (!overlapped) return;
+    for (const other of tasks.slots) if (other !== task && other.counted) this.drop(other);
+    task.failure = SENSE.overlappedCommands;
+    task.attention = 0;
   }
 
   /** START STOP UNIT takes effect at once; without IMMED the answer waits for the motor or the cache. */
@@ -296,7 +332,7 @@ export class ScsiDisk implements ScsiTarget, ControllerState {
     } else if (task.statusByte !== 0) command.status = task.statusByte;
     else if (task.spec !== undefined) {
       const cached = this.modes.writeCacheEnabled;
-      const failure = this.controller.carryOut(task.spec.kind, command);
+      const failure = this.controller.carryOut(task.spec, command);
       if (failure !== 0) fillCheckCondition(command, failure);
       else if (cached && !this.modes.writeCacheEnabled && this.volatileBytes > 0) {
         // The cache was switched off: the answer waits until it is empty.
@@ -311,8 +347,15 @@ export class ScsiDisk implements ScsiTarget, ControllerState {
   private finish(task: Task, now: number): void {
     const command = task.command!;
     const { completionLost } = task;
+    if (command.status === STATUS.checkCondition && !command.autosense) this.holdSense(command);
     this.stations.finish(task, now);
     if (!completionLost) command.done(command);
+  }
+
+  private holdSense(command: ScsiCommand): void {
+    this.heldSenseLength = command.senseLength;
+    this.heldSense.set(command.sense.subarray(0, command.senseLength));
+    command.senseLength = 0;
   }
 
   /** Takes a command out of the set without status. */
@@ -348,6 +391,7 @@ export class ScsiDisk implements ScsiTarget, ControllerState {
   }
 
   private dropAll(): void {
+    this.heldSenseLength = 0;
     for (const task of this.tasks.slots) {
       task.attention = 0;
       if (task.state !== "free") this.drop(task);

@@ -6,6 +6,8 @@ import type { SenseCode } from "./sense.ts";
 
 export type TaskState =
   | "free"
+  /** Waits for its data to come over the bus (`wantData`). */
+  | "fetching"
   /** In the queue: for its turn, or for the arm. */
   | "waiting"
   /** Answered by the controller at its event: commands without sectors, and those that fail. */
@@ -167,7 +169,7 @@ export class TaskSet {
       if (otherTag === "head" && tag !== "head") return true;
       const older = other.arrival < task.arrival;
       if (!older) continue;
-      const started = other.state !== "waiting";
+      const started = other.state !== "waiting" && other.state !== "fetching";
       if (tag === "head" && !started) continue;
       if (tag !== "head" && (tag === "ordered" || otherTag === "ordered")) return true;
       if (

@@ -34,7 +34,8 @@ export class PhysicalMemory {
   /** Whole pages of RAM; a page that is RAM only in part does not count. */
   readonly ramPages: number;
 
-  constructor(pool: PagePool, map: readonly MemoryRange[]) {
+  /** `window` false: no address is flat. For memory that is not the machine's RAM, such as a buffer on a device. */
+  constructor(pool: PagePool, map: readonly MemoryRange[], window = true) {
     this.pool = pool;
     this.map = [...map].sort((a, b) => a.start - b.start);
     let end = 0;
@@ -50,7 +51,7 @@ export class PhysicalMemory {
     const fitted = this.map.filter((range) => range.type === "ram" || range.type === "preserved");
     this.endOfRam = fitted.length > 0 ? fitted[fitted.length - 1]!.end : 0;
     this.ramPages = ramPages;
-    this.flatBytes = Math.min(pool.flatPages * FRAME_SIZE, this.endOfRam);
+    this.flatBytes = window ? Math.min(pool.flatPages * FRAME_SIZE, this.endOfRam) : 0;
     this.pages = new PageStore(pool, "ram", this.endOfRam);
     const { slots } = this.pages;
     for (let page = 1; page < this.flatBytes / FRAME_SIZE; page++) slots[page] = page;

@@ -1,0 +1,301 @@
+// Goal: a disk behind a SCSI bus says, phase by phase, what the standard has it say; and it is the same disk as at command level.
+// Method: an initiator that plays the bus by hand, without any adapter.
+import { describe, expect, test } from "vitest";
+import { EventQueue } from "../time/events.ts";
+import { PhysicalMemory } from "../memory/memory.ts";
+import { PagePool } from "../memory/pool.ts";
+import { PhaseTarget } from "./phase-target.ts";
+import { ScsiBus, type BusInitiator } from "./scsi-bus.ts";
+import { ScsiDisk, type ScsiDiskOptions } from "./scsi-disk.ts";
+import { MESSAGE, PHASE } from "./scsi-phases.ts";
+import { extent10, filled } from "./test-initiator.ts";
+
+const MIB = 2 ** 20;
+
+class HandInitiator implements BusInitiator {
+  readonly busId = 7;
+  readonly events = new EventQueue();
+  readonly pool = new PagePool(MIB, 32 * MIB);
+  readonly memory = new PhysicalMemory(this.pool, [{ start: 0, end: 4 * MIB, type: "ram" }]);
+  readonly bus = new ScsiBus(this.events, this);
+  frees = 0;
+
+  busChanged(): void {}
+  busFree(): void {
+    this.frees++;
+  }
+
+  disk(id: number, options: Partial<ScsiDiskOptions> = {}): { disk: ScsiDisk; target: PhaseTarget } {
+    const disk = new ScsiDisk(this.events, this.pool, { name: `disk${id}`, sizeBytes: 16 * MIB, ...options });
+    disk.takeAttention();
+    return { disk, target: new PhaseTarget(this.bus, this.pool, id, disk) };
+  }
+
+  /** Selects with ATN and sends messages; ATN goes before the last byte. */
+  select(id: number, messages: readonly number[]): void {
+    expect(this.bus.select(id, true)).toBe(true);
+    this.send(messages);
+  }
+  /** Answers with a message: ATN before ACK of the byte on the bus. */
+  send(messages: readonly number[]): void {
+    for (const [i, byte] of messages.entries()) {
+      expect(this.bus.phase).toBe(PHASE.messageOut);
+      if (i === messages.length - 1) this.bus.attention = false;
+      this.bus.connected!.take(byte);
+    }
+  }
+  descriptor(cdb: readonly number[]): void {
+    for (const byte of cdb) {
+      expect(this.bus.phase).toBe(PHASE.command);
+      this.bus.connected!.take(byte);
+    }
+  }
+  /** Takes all message bytes until another phase comes, or the bus is free. */
+  messages(): number[] {
+    const taken: number[] = [];
+    while (this.bus.connected && this.bus.phase === PHASE.messageIn) {
+      taken.push(this.bus.connected.byte);
+      this.bus.connected.acknowledge();
+    }
+    return taken;
+  }
+  /** Lets time pass until a target wants the bus, and lets it. */
+  reselected(): number {
+    while (!this.bus.reselecting && this.events.nextAt < Infinity) this.events.fireNext();
+    expect(this.bus.reselecting).toBe(true);
+    return this.bus.acceptReselection();
+  }
+  dataIn(): Uint8Array {
+    const parts: number[] = [];
+    while (this.bus.phase === PHASE.dataIn) {
+      const target = this.bus.connected!;
+      const into = new Uint8Array(target.dataWanted);
+      target.dataBuffer.readBytes(target.dataOffset, into);
+      parts.push(...into);
+      target.dataMoved(into.length);
+    }
+    return Uint8Array.from(parts);
+  }
+  dataOut(bytes: Uint8Array): number {
+    let sent = 0;
+    while (this.bus.connected && this.bus.phase === PHASE.dataOut) {
+      const target = this.bus.connected;
+      const size = target.dataWanted;
+      target.dataBuffer.writeBytes(target.dataOffset, bytes.subarray(sent, sent + size));
+      sent += size;
+      target.dataMoved(size);
+    }
+    return sent;
+  }
+  status(): number {
+    expect(this.bus.phase).toBe(PHASE.status);
+    const status = this.bus.connected!.byte;
+    this.bus.connected!.acknowledge();
+    return status;
+  }
+}
+
+const IDENTIFY = MESSAGE.identify;
+const MAY_DISCONNECT = 0xc0;
+
+describe("one command", () => {
+  test("without the right to disconnect keeps the bus until it is over", () => {
+    const host = new HandInitiator();
+    host.disk(3);
+    host.select(3, [IDENTIFY]);
+    host.descriptor([0x12, 0, 0, 0, 36, 0]);
+    expect(host.bus.requestAt).toBe(Infinity);
+    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    expect(host.dataIn().length).toBe(36);
+    expect(host.status()).toBe(0);
+    expect(host.messages()).toEqual([MESSAGE.commandComplete]);
+    expect(host.bus.free).toBe(true);
+  });
+
+  test("tagged: disconnects, and comes back with IDENTIFY and its tag", () => {
+    const host = new HandInitiator();
+    host.disk(3);
+    host.select(3, [MAY_DISCONNECT, MESSAGE.simpleQueueTag, 0x42]);
+    host.descriptor(extent10(0x28, 10, 2));
+    expect(host.messages()).toEqual([MESSAGE.disconnect]);
+    expect(host.bus.free).toBe(true);
+    expect(host.reselected()).toBe(3);
+    expect(host.messages()).toEqual([IDENTIFY, MESSAGE.simpleQueueTag, 0x42]);
+    expect(host.dataIn().length).toBe(1024);
+    expect(host.status()).toBe(0);
+    expect(host.messages()).toEqual([MESSAGE.commandComplete]);
+  });
+
+  test("with data out: the data, SAVE DATA POINTER and DISCONNECT, then status; and the bytes are on the media", () => {
+    const host = new HandInitiator();
+    const { disk } = host.disk(0);
+    host.select(0, [MAY_DISCONNECT]);
+    host.descriptor(extent10(0x2a, 5, 3));
+    expect(host.dataOut(filled(3, 0x77))).toBe(3 * 512);
+    expect(host.messages()).toEqual([MESSAGE.saveDataPointer, MESSAGE.disconnect]);
+    host.reselected();
+    expect(host.messages()).toEqual([IDENTIFY]);
+    expect(host.status()).toBe(0);
+    expect(host.messages()).toEqual([MESSAGE.commandComplete]);
+    const onDisk = new Uint8Array(3 * 512);
+    disk.media.store.read(5 * 512, onDisk);
+    expect(onDisk).toEqual(filled(3, 0x77));
+  });
+
+  test("that is refused goes to STATUS at once, without a data phase", () => {
+    const host = new HandInitiator();
+    host.disk(0, { writeProtected: true });
+    host.select(0, [IDENTIFY]);
+    host.descriptor(extent10(0x2a, 5, 1));
+    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    expect(host.status()).toBe(0x02);
+  });
+
+  test("whose DISCONNECT is rejected stays", () => {
+    const host = new HandInitiator();
+    host.disk(0);
+    host.select(0, [MAY_DISCONNECT]);
+    host.descriptor([0, 0, 0, 0, 0, 0]);
+    expect(host.bus.connected!.byte).toBe(MESSAGE.disconnect);
+    host.bus.attention = true;
+    host.bus.connected!.acknowledge();
+    host.send([MESSAGE.reject]);
+    expect(host.bus.connected).toBeDefined();
+    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    expect(host.status()).toBe(0);
+  });
+
+  test("to a logical unit that is not there is answered by the disk, not by the bus", () => {
+    const host = new HandInitiator();
+    host.disk(0);
+    host.select(0, [IDENTIFY | 3]);
+    host.descriptor([0, 0, 0, 0, 0, 0]);
+    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    expect(host.status()).toBe(0x02);
+  });
+});
+
+describe("negotiation", () => {
+  test.each([
+    ["SDTR is answered with what both can", [1, 3, 1, 0x08, 62], [1, 3, 1, 0x0a, 31]],
+    ["WDTR is answered with 16 bits", [1, 2, 3, 1], [1, 2, 3, 1]],
+    ["PPR is answered without DT", [1, 6, 4, 0x09, 0, 62, 1, 2], [1, 6, 4, 0x0a, 0, 31, 1, 0]],
+    ["an unknown extended message is rejected", [1, 2, 0x55, 0], [MESSAGE.reject]],
+    ["a message nobody knows is rejected", [0x13], [MESSAGE.reject]],
+  ])("%s", (_what, message, answer) => {
+    const host = new HandInitiator();
+    host.disk(0);
+    host.select(0, [MAY_DISCONNECT, ...message]);
+    expect(host.messages()).toEqual(answer);
+    expect(host.bus.phase).toBe(PHASE.command);
+  });
+
+  test("a bus reset puts an end to the agreement, the commands and the connection", () => {
+    const host = new HandInitiator();
+    const { disk, target } = host.disk(0);
+    host.select(0, [MAY_DISCONNECT, MESSAGE.simpleQueueTag, 1, 1, 2, 3, 1]);
+    host.messages();
+    host.descriptor(extent10(0x28, 10, 2));
+    host.messages();
+    expect([target.agreement.width, disk.outstanding]).toEqual([1, 1]);
+    host.bus.reset();
+    host.bus.resetHeld = false;
+    expect([target.agreement.width, disk.outstanding]).toEqual([0, 0]);
+    while (host.events.nextAt < Infinity) host.events.fireNext();
+    expect(host.bus.reselecting).toBe(false);
+  });
+});
+
+describe("several commands", () => {
+  test("the target with the higher priority comes back first: 7 down to 0, then 15 down to 8", () => {
+    const host = new HandInitiator();
+    for (const id of [8, 2, 15, 5]) {
+      host.disk(id);
+      host.select(id, [MAY_DISCONNECT]);
+      host.descriptor([0, 0, 0, 0, 0, 0]);
+      host.messages();
+    }
+    while (host.events.nextAt < Infinity) host.events.fireNext();
+    const order: number[] = [];
+    while (host.bus.reselecting) {
+      order.push(host.bus.acceptReselection());
+      host.messages();
+      host.status();
+      host.messages();
+    }
+    expect(order).toEqual([5, 2, 15, 8]);
+  });
+
+  test("ABORT TAG ends one, BUS DEVICE RESET all of them, with bus free and without status", () => {
+    const host = new HandInitiator();
+    const { disk, target } = host.disk(0);
+    target.agreement.negotiate([1, 2, 3, 1]);
+    for (const tag of [1, 2, 3]) {
+      host.select(0, [MAY_DISCONNECT, MESSAGE.simpleQueueTag, tag]);
+      host.descriptor(extent10(0x28, 100 * tag, 1));
+      host.messages();
+    }
+    host.select(0, [MAY_DISCONNECT, MESSAGE.simpleQueueTag, 2, MESSAGE.abortTag]);
+    expect(host.bus.free).toBe(true);
+    expect(disk.outstanding).toBe(2);
+    host.select(0, [MAY_DISCONNECT, MESSAGE.busDeviceReset]);
+    expect([disk.outstanding, target.agreement.width, host.bus.free]).toEqual([0, 0, true]);
+    // The next command finds the unit attention of the reset.
+    host.select(0, [IDENTIFY]);
+    host.descriptor([0, 0, 0, 0, 0, 0]);
+    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    expect(host.status()).toBe(0x02);
+  });
+
+  test("an untagged REQUEST SENSE may come beside tagged commands after a CHECK CONDITION; another untagged command ends them", () => {
+    const host = new HandInitiator();
+    const { disk } = host.disk(0, { timing: { commandOverheadNs: 2_000_000 } });
+    const tagged = (tag: number, lba: number): void => {
+      host.select(0, [MAY_DISCONNECT, MESSAGE.simpleQueueTag, tag]);
+      host.descriptor(extent10(0x28, lba, 1));
+      host.messages();
+    };
+    tagged(1, 16 * 2048);
+    tagged(2, 5000);
+    expect(host.reselected()).toBe(0);
+    expect(host.messages().at(-1)).toBe(1);
+    expect(host.status()).toBe(2);
+    host.messages();
+    host.select(0, [IDENTIFY]);
+    host.descriptor([3, 0, 0, 0, 18, 0]);
+    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    expect(host.dataIn()[12]).toBe(0x21);
+    host.status();
+    host.messages();
+    expect(disk.outstanding + Number(host.bus.reselecting)).toBe(1);
+    if (!host.bus.reselecting) {
+      host.select(0, [IDENTIFY]);
+      host.descriptor([0, 0, 0, 0, 0, 0]);
+      while (host.bus.requestAt === Infinity) host.events.fireNext();
+      expect(host.status()).toBe(2);
+      host.messages();
+      while (host.events.nextAt < Infinity) host.events.fireNext();
+      expect(host.bus.reselecting).toBe(false);
+    }
+  });
+
+  test("device gone: nothing answers; a hung bus answers again after its reset", () => {
+    const host = new HandInitiator();
+    const { disk } = host.disk(0);
+    const gone = disk.faults.lay({ kind: "device gone" });
+    expect(host.bus.select(0, true)).toBe(false);
+    disk.faults.lift(gone);
+    disk.faults.lay({ kind: "bus hang", count: 1 });
+    host.select(0, [MAY_DISCONNECT]);
+    host.descriptor([0, 0, 0, 0, 0, 0]);
+    expect(host.messages()).toEqual([MESSAGE.disconnect]);
+    while (host.events.nextAt < Infinity) host.events.fireNext();
+    expect(host.bus.reselecting).toBe(false);
+    host.bus.reset();
+    host.bus.resetHeld = false;
+    host.select(0, [IDENTIFY]);
+    host.descriptor([0, 0, 0, 0, 0, 0]);
+    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    expect(host.status()).toBe(2);
+  });
+});

@@ -1,0 +1,405 @@
+// A SCSI target at phase level: the port between a parallel bus and a disk that works at command level.
+//
+// The disk decides what a command means, how long it takes and how it fails; here is only how that travels: selection,
+// messages, the order of phases, disconnection and reselection, data pointers. [SPI-3 10 and 16; SCSI-2 6]
+import type { PagePool } from "../memory/pool.ts";
+import { PortTask } from "./port-task.ts";
+import { PHASE_CHANGE_NS, SELECTION_NS, type ScsiBus } from "./scsi-bus.ts";
+import type { PullingTarget, ScsiCommand } from "./scsi-command.ts";
+import { descriptorLength, IDENTIFY_DISCONNECT, lunOfIdentify, MESSAGE, messageLength, PHASE } from "./scsi-phases.ts";
+import { STATUS } from "./sense.ts";
+import { TransferAgreement, ULTRA2_WIDE, type TransferLimits } from "./transfer-agreement.ts";
+
+/** Data moved per connection before the target lets others on the bus: its maximum burst size. */
+export const MAXIMUM_BURST_BYTES = 64 * 1024;
+/** What an initiator that never drops ATN may send before the target gives up on it. */
+const MESSAGE_LIMIT = 300;
+
+/** What comes when there is no message to send. */
+type Next =
+  /** The command descriptor block. */
+  | "command"
+  /** Whatever the task needs. */
+  | "task"
+  /** Bus free; the task stays and comes back when it is ready. */
+  | "disconnect"
+  /** Bus free; the task is over. */
+  | "complete";
+
+export class PhaseTarget {
+  readonly id: number;
+  readonly agreement: TransferAgreement;
+  private readonly bus: ScsiBus;
+  private readonly device: PullingTarget;
+  private readonly pool: PagePool;
+  private readonly tasks: PortTask[] = [];
+  /** Tasks that wait to come back, oldest first. */
+  private readonly returning: PortTask[] = [];
+
+  // The connection.
+  private task: PortTask | undefined;
+  private next: Next = "command";
+  private lun = 0;
+  private tag = -1;
+  private queueTag: ScsiCommand["queueTag"] = "untagged";
+  private mayDisconnect = false;
+  private readonly descriptor = new Uint8Array(16);
+  private descriptorCount = 0;
+  /** A message from the initiator, as far as it has come. */
+  private messageOut: number[] = [];
+  /** Messages to the initiator; `sent` bytes of the first one are through. */
+  private readonly messagesIn: number[][] = [];
+  private sent = 0;
+  private lastMessage: readonly number[] = [];
+  /** Bytes that this data phase may still move. */
+  private burstLeft = 0;
+  /** Connected, with nothing to ask for until the disk is done. */
+  private stalled = false;
+
+  /** Puts `device` on the bus. Throws when its id cannot carry one. */
+  constructor(bus: ScsiBus, pool: PagePool, id: number, device: PullingTarget, limits: TransferLimits = ULTRA2_WIDE) {
+    this.bus = bus;
+    this.pool = pool;
+    this.id = id;
+    this.device = device;
+    this.agreement = new TransferAgreement(limits);
+    bus.add(this);
+  }
+
+  /** False when nothing answers selection. */
+  get present(): boolean {
+    return this.device.present;
+  }
+
+  // Connection and phases.
+
+  selected(attention: boolean): void {
+    this.connect(undefined, "command");
+    this.lun = 0;
+    this.tag = -1;
+    this.queueTag = "untagged";
+    this.mayDisconnect = false;
+    this.enter(attention ? PHASE.messageOut : PHASE.command, SELECTION_NS);
+  }
+
+  reselected(): void {
+    const task = this.returning.shift()!;
+    this.connect(task, "task");
+    this.lun = task.lun;
+    this.tag = task.tag;
+    this.mayDisconnect = task.mayDisconnect;
+    // A reconnection implies RESTORE POINTERS. [SCSI-2 6.6.21]
+    task.pointer = task.saved;
+    this.messagesIn.push([MESSAGE.identify | task.lun]);
+    if (task.tag >= 0) this.messagesIn.push([MESSAGE.simpleQueueTag, task.tag]);
+    this.enter(PHASE.messageIn, SELECTION_NS);
+  }
+
+  private connect(task: PortTask | undefined, next: Next): void {
+    this.task = task;
+    this.next = next;
+    this.descriptorCount = 0;
+    this.messageOut.length = 0;
+    this.messagesIn.length = 0;
+    this.sent = 0;
+    this.burstLeft = MAXIMUM_BURST_BYTES;
+    this.stalled = false;
+  }
+
+  private enter(phase: number, afterNs = PHASE_CHANGE_NS): void {
+    const { bus } = this;
+    bus.phase = phase;
+    bus.requestAt = bus.events.now + afterNs;
+  }
+
+  /** The next REQ of the same phase. */
+  private again(): void {
+    this.bus.requestAt = this.bus.events.now;
+  }
+
+  /** Chooses what comes next on the bus. */
+  private proceed(): void {
+    if (this.bus.attention) this.enter(PHASE.messageOut);
+    else if (this.messagesIn.length > 0) this.enter(PHASE.messageIn);
+    else if (this.next === "command") this.enter(PHASE.command);
+    else if (this.next === "task") this.serve(this.task!);
+    else this.letGo();
+  }
+
+  private serve(task: PortTask): void {
+    const left = task.end - task.pointer;
+    if (left > 0 && this.mayDisconnect && this.burstLeft === 0) this.disconnect();
+    else if (task.state === "wants data") this.enter(PHASE.dataOut);
+    else if (task.state === "ready") this.enter(left > 0 ? PHASE.dataIn : PHASE.status);
+    else if (this.mayDisconnect) this.disconnect();
+    else {
+      this.stalled = true;
+      this.bus.requestAt = Infinity;
+    }
+  }
+
+  private disconnect(): void {
+    if (this.task!.pointer !== this.task!.saved) this.messagesIn.push([MESSAGE.saveDataPointer]);
+    this.messagesIn.push([MESSAGE.disconnect]);
+    this.next = "disconnect";
+    this.enter(PHASE.messageIn);
+  }
+
+  private letGo(): void {
+    const { task, bus } = this;
+    if (task !== undefined) {
+      if (this.next === "complete") task.release();
+      else if (task.state === "ready" || task.state === "wants data") this.returning.push(task);
+    }
+    this.task = undefined;
+    bus.release();
+    if (this.returning.length > 0) bus.want(this);
+  }
+
+  // COMMAND, STATUS, MESSAGE OUT and MESSAGE IN: byte by byte.
+
+  /** A byte from the initiator, in MESSAGE OUT or COMMAND phase. */
+  take(byte: number): void {
+    if (this.bus.phase === PHASE.messageOut) this.takeMessage(byte);
+    else this.takeDescriptor(byte);
+  }
+
+  /** The byte on the bus, in MESSAGE IN or STATUS phase. It stays there until `acknowledge`. */
+  get byte(): number {
+    return this.bus.phase === PHASE.status ? this.task!.command.status : this.messagesIn[0]![this.sent]!;
+  }
+
+  /** The initiator has taken the byte. */
+  acknowledge(): void {
+    if (this.bus.phase === PHASE.status) {
+      this.messagesIn.push([MESSAGE.commandComplete]);
+      this.next = "complete";
+      this.proceed();
+      return;
+    }
+    const message = this.messagesIn[0]!;
+    if (++this.sent < message.length) {
+      this.again();
+      return;
+    }
+    this.messagesIn.shift();
+    this.sent = 0;
+    this.lastMessage = message;
+    if (message[0] === MESSAGE.saveDataPointer) this.task!.saved = this.task!.pointer;
+    if (this.messagesIn.length > 0 && !this.bus.attention) this.again();
+    else this.proceed();
+  }
+
+  private takeDescriptor(byte: number): void {
+    const { descriptor } = this;
+    descriptor[this.descriptorCount++] = byte;
+    const length = descriptorLength(descriptor[0]!);
+    if (this.descriptorCount < length) this.again();
+    else this.start(length);
+  }
+
+  private start(length: number): void {
+    const { lun, tag, device } = this;
+    const repeated = this.tasks.some((task) => task.state !== "free" && task.lun === lun && task.tag === tag);
+    const task = this.freeTask();
+    task.lun = lun;
+    task.tag = tag;
+    task.mayDisconnect = this.mayDisconnect;
+    task.begin(this.descriptor, length);
+    // A nexus that is in use already is as bad as an untagged command among tagged ones. [SAM-3 5.8.3]
+    task.command.queueTag = repeated ? "untagged" : this.queueTag;
+    task.state = "working";
+    this.task = task;
+    this.next = "task";
+    device.submit(task.command);
+    this.proceed();
+  }
+
+  private freeTask(): PortTask {
+    const found = this.tasks.find(({ state }) => state === "free");
+    if (found) return found;
+    const task = new PortTask(this.pool, this.tasks.length, (command) => this.done(command));
+    task.command.wantData = (command) => this.wantData(this.tasks[command.tag]!);
+    this.tasks.push(task);
+    return task;
+  }
+
+  private wantData(task: PortTask): void {
+    task.state = "wants data";
+    task.end = task.command.dataLength;
+  }
+
+  /** The disk has carried a command out. */
+  private done(command: ScsiCommand): void {
+    const task = this.tasks[command.tag]!;
+    if (task.state !== "working") return;
+    task.state = "ready";
+    task.pointer = task.saved = 0;
+    task.end = command.direction === "in" ? command.transferred : 0;
+    if (command.status === STATUS.checkCondition) this.forgetDropped();
+    if (this.task !== task) {
+      this.returning.push(task);
+      this.bus.want(this);
+    } else if (this.stalled) {
+      this.stalled = false;
+      this.serve(task);
+      this.bus.changed();
+    }
+  }
+
+  /** Overlapped commands are dropped by the disk without a word. */
+  private forgetDropped(): void {
+    for (const task of this.tasks) {
+      if (task.state === "working" && task !== this.task && !this.device.holds(task.command)) this.forget(task);
+    }
+  }
+
+  private forget(task: PortTask): void {
+    const at = this.returning.indexOf(task);
+    if (at >= 0) this.returning.splice(at, 1);
+    if (this.returning.length === 0) this.bus.unwant(this);
+    task.release();
+  }
+
+  private takeMessage(byte: number): void {
+    const { messageOut, bus } = this;
+    messageOut.push(byte);
+    const length = messageLength(messageOut[0]!, messageOut[1]);
+    if (messageOut.length === length) {
+      this.obey(messageOut);
+      messageOut.length = 0;
+    } else if (messageOut.length > MESSAGE_LIMIT) messageOut.length = 0;
+    if (bus.connected !== this) return;
+    if (bus.attention || messageOut.length > 0) this.again();
+    else this.proceed();
+  }
+
+  private obey(message: readonly number[]): void {
+    const first = message[0]!;
+    if (first >= MESSAGE.identify) {
+      this.lun = lunOfIdentify(first);
+      this.mayDisconnect = (first & IDENTIFY_DISCONNECT) !== 0;
+      return;
+    }
+    switch (first) {
+      case MESSAGE.simpleQueueTag:
+      case MESSAGE.headOfQueueTag:
+      case MESSAGE.orderedQueueTag:
+        this.tag = message[1]!;
+        this.queueTag =
+          first === MESSAGE.simpleQueueTag ? "simple" : first === MESSAGE.headOfQueueTag ? "head" : "ordered";
+        break;
+      case MESSAGE.extended:
+        this.messagesIn.push(this.agreement.negotiate(message) ?? [MESSAGE.reject]);
+        break;
+      case MESSAGE.abort:
+      case MESSAGE.clearQueue:
+        this.abortWhere((task) => task.lun === this.lun);
+        break;
+      case MESSAGE.abortTag:
+        this.abortWhere((task) => task.lun === this.lun && task.tag === this.tag);
+        break;
+      case MESSAGE.busDeviceReset:
+        this.device.reset("target");
+        this.agreement.reset();
+        this.abortWhere(() => true);
+        break;
+      case MESSAGE.reject:
+        this.beRejected();
+        break;
+      case MESSAGE.initiatorDetectedError:
+        // The initiator lost data: it shall come again, from the saved pointer on.
+        if (this.task !== undefined) {
+          this.task.pointer = this.task.saved;
+          this.messagesIn.push([MESSAGE.restorePointers]);
+        }
+        break;
+      case MESSAGE.parityError:
+        if (this.lastMessage.length > 0) this.messagesIn.unshift([...this.lastMessage]);
+        break;
+      case MESSAGE.noOperation:
+      case MESSAGE.ignoreWideResidue:
+        break;
+      default:
+        this.messagesIn.push([MESSAGE.reject]);
+    }
+  }
+
+  /** The initiator does not want what it was told. */
+  private beRejected(): void {
+    switch (this.lastMessage[0]) {
+      case MESSAGE.extended:
+        this.agreement.reset();
+        break;
+      case MESSAGE.disconnect:
+        this.mayDisconnect = false;
+        this.next = "task";
+        break;
+      default:
+    }
+  }
+
+  /** Ends tasks without status and goes to bus free, as the abort messages demand. */
+  private abortWhere(match: (task: PortTask) => boolean): void {
+    for (const task of this.tasks) {
+      if (task.state === "free" || !match(task)) continue;
+      this.device.abort(task.command);
+      this.forget(task);
+    }
+    this.task = undefined;
+    this.next = "disconnect";
+    this.messagesIn.length = 0;
+    this.letGo();
+  }
+
+  // DATA OUT and DATA IN: runs of bytes.
+
+  /** Bytes that the target moves in this data phase before it changes to another one. */
+  get dataWanted(): number {
+    const task = this.task!;
+    const left = task.end - task.pointer;
+    return this.mayDisconnect && left > this.burstLeft ? this.burstLeft : left;
+  }
+
+  /** Where the data of the connected task lies. */
+  get dataBuffer(): PortTask["buffer"] {
+    return this.task!.buffer;
+  }
+  get dataOffset(): number {
+    return this.task!.start + this.task!.pointer;
+  }
+
+  /**
+   * `bytes` have moved between the buffer and the initiator. True when the last transfer of a wide DATA IN phase carried
+   * a byte too much: the initiator got it too.
+   */
+  dataMoved(bytes: number): boolean {
+    const task = this.task!;
+    task.pointer += bytes;
+    if (this.mayDisconnect) this.burstLeft -= bytes;
+    if (task.pointer < task.end && !(this.mayDisconnect && this.burstLeft === 0) && !this.bus.attention) {
+      this.again();
+      return false;
+    }
+    let padded = false;
+    if (task.pointer === task.end && task.state === "wants data") {
+      task.state = "working";
+      this.device.dataReady(task.command);
+    } else if (task.pointer === task.end && this.agreement.width === 1 && (task.end & 1) !== 0) {
+      // The last transfer of an odd count carried a byte too much. [SPI-3 16.3.5]
+      this.messagesIn.push([MESSAGE.ignoreWideResidue, 1]);
+      padded = true;
+    }
+    this.proceed();
+    return padded;
+  }
+
+  busReset(): void {
+    for (const task of this.tasks) if (task.state !== "free") task.release();
+    this.returning.length = 0;
+    this.task = undefined;
+    this.messagesIn.length = 0;
+    this.agreement.reset();
+    this.device.reset("bus");
+  }
+}

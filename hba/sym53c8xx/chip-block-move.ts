@@ -1,0 +1,231 @@
+// Block moves: bytes between memory and the SCSI bus, and what happens when the target changes the phase. [manual 5.3, 4 (PMJAD1 ff.)]
+import { PHASE } from "../../emulator/disk/scsi-phases.ts";
+import type { PhaseTarget } from "../../emulator/disk/phase-target.ts";
+import { ASYNCHRONOUS_NS } from "../../emulator/disk/transfer-agreement.ts";
+import { type Scripts, signed24 } from "./chip-scripts.ts";
+import {
+  CCNTL0_ENNDJ,
+  CCNTL0_ENPMJ,
+  CCNTL0_PMJCTL,
+  CCNTL1_EXTIBMV,
+  CCNTL1_XTIMOD,
+  SCNTL2_WSR,
+  SCNTL3_EWS,
+  SIST_MA,
+  SYM,
+} from "./registers.ts";
+
+const U32 = 4294967296;
+const INDIRECT = 0x20000000;
+const TABLE = 0x10000000;
+/** Bit 27: MOVE, else CHMOV (chained). */
+const SXFER_OFFSET = 0x1f;
+
+export class BlockMove {
+  private readonly scripts: Scripts;
+  private phase = 0;
+  private address = 0;
+  private left = 0;
+  /** Bytes of this instruction that are through. */
+  private through = 0;
+  /** What the top byte of RBC shows. */
+  private topByte = 0;
+  private entry = 0;
+  private planned = 0;
+
+  constructor(scripts: Scripts) {
+    this.scripts = scripts;
+  }
+
+  /** The instruction has been fetched. */
+  begin(): boolean {
+    const { scripts } = this;
+    const { memory, view, regs } = scripts.parts;
+    const { w0, w1 } = scripts;
+    this.phase = (w0 >>> 24) & 7;
+    this.through = 0;
+    this.entry = 0;
+    this.topByte = w0 >>> 24;
+    this.address = w1;
+    this.left = w0 & 0xffffff;
+    memory.spentNs = 0;
+    if ((w0 & TABLE) !== 0) {
+      this.entry = (view.getUint32(SYM.DSA, true) + signed24(w1)) >>> 0;
+      const size = memory.read32(this.entry);
+      this.address = memory.read32(this.entry + 4) + this.highAddress(size >>> 24, regs[SYM.CCNTL1]!);
+      this.left = size & 0xffffff;
+      this.topByte = size >>> 24;
+    } else if ((w0 & INDIRECT) !== 0) this.address = memory.read32(w1);
+    scripts.time += memory.spentNs;
+    if (memory.faulted) return scripts.fault();
+    this.showCounters();
+    if (this.left === 0) return scripts.illegal("a block move of 0 bytes");
+    return this.go();
+  }
+
+  /** Bits 39:32 of a table entry's address, as CCNTL1 says where they are. */
+  private highAddress(top: number, ccntl1: number): number {
+    if ((ccntl1 & CCNTL1_EXTIBMV) === 0) return 0;
+    if ((ccntl1 & CCNTL1_XTIMOD) !== 0) return top * U32;
+    // A segment register, SCRATCHC to SCRATCHR, holds the upper dword.
+    return this.scripts.parts.view.getUint32(SYM.SCRATCHC + 4 * (top & 0x0f), true) * U32;
+  }
+
+  private readonly go = (): boolean => {
+    const { scripts } = this;
+    if (!scripts.atItsTime(this.go)) return false;
+    const { bus, regs } = scripts.parts;
+    if (this.phase === PHASE.dataIn && (regs[SYM.SCNTL2]! & SCNTL2_WSR) !== 0) {
+      this.storeResidue();
+      if (this.left === 0) return true;
+    }
+    if (!scripts.requestValid(this.go)) return false;
+    if (bus.phase !== this.phase) return this.mismatch();
+    const target = bus.connected!;
+    const data = this.phase === PHASE.dataIn || this.phase === PHASE.dataOut;
+    this.planned = data ? Math.min(this.left, target.dataWanted) : this.left;
+    if (data) this.checkAgreement(target);
+    const perByte = data ? target.agreement.nsPerByte : ASYNCHRONOUS_NS;
+    return scripts.waitUntil(scripts.time + Math.ceil(this.planned * perByte), this.finish);
+  };
+
+  /** The byte that a wide DATA IN phase left in SWIDE goes first. */
+  private storeResidue(): void {
+    const { memory, regs } = this.scripts.parts;
+    memory.write8(this.address, regs[SYM.SWIDE]!);
+    regs[SYM.SCNTL2]! &= ~SCNTL2_WSR;
+    this.advance(1);
+  }
+
+  private advance(bytes: number): void {
+    this.left -= bytes;
+    this.address += bytes;
+    this.through += bytes;
+    const { view } = this.scripts.parts;
+    view.setUint32(SYM.CSBC, view.getUint32(SYM.CSBC, true) + bytes, true);
+    this.showCounters();
+  }
+
+  private showCounters(): void {
+    const { view, regs } = this.scripts.parts;
+    view.setUint16(SYM.DBC, this.left & 0xffff, true);
+    regs[SYM.DBC2] = this.left >>> 16;
+    view.setUint32(SYM.DNAD, this.address % U32, true);
+  }
+
+  /** Width and offset that the chip is set to must be those that the target has agreed to: on a real bus data would be lost. */
+  private checkAgreement(target: PhaseTarget): void {
+    const { regs, complain } = this.scripts.parts;
+    const { width, offset } = target.agreement;
+    const ours = (regs[SYM.SCNTL3]! & SCNTL3_EWS) !== 0 ? 1 : 0;
+    const ourOffset = regs[SYM.SXFER]! & SXFER_OFFSET;
+    if (ours === width && ourOffset === offset) return;
+    complain(
+      "driver erred",
+      `data phase with target ${target.id}: the chip is set to ${8 << ours} bits, offset ${ourOffset}; the target to ${8 << width} bits, offset ${offset}`,
+    );
+  }
+
+  /** The time of the transfer is over: now the bytes are there. */
+  private readonly finish = (): boolean => {
+    const { scripts } = this;
+    const { bus, memory } = scripts.parts;
+    const target = bus.connected;
+    if (!target || bus.phase !== this.phase) return this.go();
+    memory.spentNs = 0;
+    switch (this.phase) {
+      case PHASE.dataIn:
+      case PHASE.dataOut:
+        this.moveData(target);
+        break;
+      case PHASE.messageIn:
+      case PHASE.status:
+        this.takeBytes(target);
+        break;
+      case PHASE.messageOut:
+      case PHASE.command:
+        this.sendBytes(target);
+        break;
+      default:
+        return scripts.illegal(`phase ${this.phase} does not exist without DT transfers`);
+    }
+    if (memory.faulted) return scripts.fault();
+    scripts.parts.trace("moved", this.phase, this.through);
+    if (this.left === 0) return true;
+    return this.go();
+  };
+
+  private takeBytes(target: PhaseTarget): void {
+    const { scripts } = this;
+    const { memory, bus, regs } = scripts.parts;
+    while (this.left > 0 && bus.connected === target && bus.phase === this.phase && !scripts.ackHeld) {
+      const { byte } = target;
+      memory.write8(this.address, byte);
+      if (this.through === 0) regs[SYM.SFBR] = byte;
+      scripts.lastByte = byte;
+      this.advance(1);
+      // After the last byte of a MESSAGE IN move ACK stays, so that ATN can still reject the message.
+      if (this.left === 0 && this.phase === PHASE.messageIn) scripts.ackHeld = true;
+      else target.acknowledge();
+    }
+  }
+
+  private sendBytes(target: PhaseTarget): void {
+    const { memory, bus } = this.scripts.parts;
+    while (this.left > 0 && bus.connected === target && bus.phase === this.phase) {
+      // The chip drops ATN before the last byte of a message.
+      if (this.left === 1 && this.phase === PHASE.messageOut) bus.attention = false;
+      const byte = memory.read8(this.address);
+      this.advance(1);
+      target.take(byte);
+    }
+  }
+
+  private moveData(target: PhaseTarget): void {
+    const { memory, regs } = this.scripts.parts;
+    const bytes = Math.min(this.planned, target.dataWanted);
+    const { dataBuffer, dataOffset } = target;
+    const inward = this.phase === PHASE.dataIn;
+    const near = memory.ramOffset(this.address);
+    if (near >= 0) {
+      const ram = memory.ram.subarray(near, near + bytes);
+      if (inward) dataBuffer.readBytes(dataOffset, ram);
+      else dataBuffer.writeBytes(dataOffset, ram);
+    } else if (!memory.reaches(this.address, bytes, inward ? "DATA IN" : "DATA OUT")) return;
+    else if (inward) memory.host.copyFromStore(dataBuffer.pages, dataOffset, this.address, bytes);
+    else memory.host.copyToStore(this.address, dataBuffer.pages, dataOffset, bytes);
+    this.advance(bytes);
+    if (!target.dataMoved(bytes) || !inward) return;
+    // The pad byte of a wide transfer: into the buffer when there is room, else it waits in SWIDE.
+    if (this.left > 0) {
+      memory.write8(this.address, 0);
+      this.advance(1);
+    } else {
+      regs[SYM.SWIDE] = 0;
+      regs[SYM.SCNTL2]! |= SCNTL2_WSR;
+    }
+  }
+
+  /** The target wants another phase than the instruction. */
+  private mismatch(): boolean {
+    const { scripts } = this;
+    const { profile, regs, view, interrupts, trace } = scripts.parts;
+    const ccntl0 = regs[SYM.CCNTL0]!;
+    trace("phase mismatch", this.phase, this.left);
+    const data = this.phase === PHASE.dataIn || this.phase === PHASE.dataOut;
+    const jumps = profile.phaseMismatchJump && (ccntl0 & CCNTL0_ENPMJ) !== 0 && (data || (ccntl0 & CCNTL0_ENNDJ) !== 0);
+    if (!jumps) {
+      interrupts.raiseScsi(SIST_MA);
+      return false;
+    }
+    view.setUint32(SYM.RBC, (this.left | (this.topByte << 24)) >>> 0, true);
+    view.setUint32(SYM.UA, this.address % U32, true);
+    view.setUint32(SYM.ESA, this.entry, true);
+    view.setUint32(SYM.IA, scripts.at, true);
+    view.setUint32(SYM.SBC, this.through, true);
+    const residue = (regs[SYM.SCNTL2]! & SCNTL2_WSR) !== 0;
+    const second = (ccntl0 & CCNTL0_PMJCTL) !== 0 ? this.phase === PHASE.dataIn : residue;
+    scripts.dsp = view.getUint32(second ? SYM.PMJAD2 : SYM.PMJAD1, true);
+    return true;
+  }
+}

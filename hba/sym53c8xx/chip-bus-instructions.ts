@@ -1,0 +1,120 @@
+// SCRIPTS' I/O instructions: selection, reselection, disconnection, ACK and ATN. [manual 5.4]
+import { ARBITRATION_NS } from "../../emulator/disk/scsi-bus.ts";
+import { type Scripts, signed24 } from "./chip-scripts.ts";
+import { ISTAT_SIGP, SCNTL2_SDU, SSID_VAL, SYM } from "./registers.ts";
+
+const SELECT = 0;
+const WAIT_DISCONNECT = 1;
+const WAIT_RESELECT = 2;
+const SET = 3;
+
+export class BusInstructions {
+  private readonly scripts: Scripts;
+
+  constructor(scripts: Scripts) {
+    this.scripts = scripts;
+  }
+
+  /** The instruction has been fetched. */
+  readonly run = (): boolean => {
+    const { scripts } = this;
+    if (!scripts.atItsTime(this.run)) return false;
+    switch ((scripts.w0 >>> 27) & 7) {
+      case SELECT:
+        return this.select();
+      case WAIT_DISCONNECT:
+        return this.waitDisconnect();
+      case WAIT_RESELECT:
+        return this.waitReselect();
+      default:
+        return this.setOrClear(((scripts.w0 >>> 27) & 7) === SET);
+    }
+  };
+
+  private get alternate(): number {
+    const { w0, w1, at } = this.scripts;
+    return (w0 & 0x04000000) !== 0 ? (at + 8 + signed24(w1)) >>> 0 : w1;
+  }
+
+  private readonly select = (): boolean => {
+    const { scripts } = this;
+    const { bus, events, memory, regs } = scripts.parts;
+    if (bus.reselecting) {
+      this.beReselected();
+      scripts.dsp = this.alternate;
+      return true;
+    }
+    if (!bus.free) return scripts.waitForChange(this.select);
+    if ((scripts.w0 & 0x02000000) !== 0) {
+      // Table indirect: SCNTL3, id, SXFER from the highest byte down.
+      const entry = memory.read32((scripts.dsa + signed24(scripts.w0)) >>> 0);
+      if (memory.faulted) return scripts.fault();
+      regs[SYM.SCNTL3] = entry >>> 24;
+      regs[SYM.SDID] = (entry >>> 16) & 0x0f;
+      regs[SYM.SXFER] = (entry >>> 8) & 0xff;
+    } else regs[SYM.SDID] = (scripts.w0 >>> 16) & 0x0f;
+    return scripts.waitUntil(events.now + ARBITRATION_NS, this.arbitrated);
+  };
+
+  private readonly arbitrated = (): boolean => {
+    const { scripts } = this;
+    const { bus, regs, trace, selectionUnanswered } = scripts.parts;
+    if (!bus.free) return this.select();
+    const id = regs[SYM.SDID]!;
+    const attention = (scripts.w0 & 0x01000000) !== 0;
+    trace("select", id, attention ? 1 : 0);
+    if (bus.select(id, attention)) regs[SYM.SCNTL2]! |= SCNTL2_SDU;
+    else {
+      // SCRIPTS go on until they need the target; the selection timer tells when nobody comes.
+      scripts.selecting = true;
+      bus.initiatorHolds = true;
+      selectionUnanswered();
+    }
+    return true;
+  };
+
+  private beReselected(): void {
+    const { scripts } = this;
+    const { bus, regs, trace } = scripts.parts;
+    const id = bus.acceptReselection();
+    trace("reselected", id, 0);
+    regs[SYM.SSID] = SSID_VAL | id;
+    regs[SYM.SCNTL2]! |= SCNTL2_SDU;
+    scripts.time += ARBITRATION_NS;
+    bus.requestAt = Math.max(bus.requestAt, scripts.time);
+  }
+
+  private readonly waitDisconnect = (): boolean =>
+    this.scripts.parts.bus.connected ? this.scripts.waitForChange(this.waitDisconnect) : true;
+
+  private readonly waitReselect = (): boolean => {
+    const { scripts } = this;
+    const { bus, regs } = scripts.parts;
+    if (bus.reselecting) {
+      this.beReselected();
+      return true;
+    }
+    if ((regs[SYM.ISTAT0]! & ISTAT_SIGP) !== 0) {
+      scripts.dsp = this.alternate;
+      return true;
+    }
+    return scripts.waitForChange(this.waitReselect);
+  };
+
+  private setOrClear(set: boolean): boolean {
+    const { scripts } = this;
+    const { bus, complain } = scripts.parts;
+    const bits = scripts.w0;
+    if ((bits & 0x400) !== 0) scripts.carry = set;
+    if (set && (bits & 0x200) !== 0) complain("not modelled", "target role (SET TARGET)");
+    // ATN first: a target looks at it when ACK goes.
+    if ((bits & 0x08) !== 0 && (bus.connected || !set)) bus.attention = set;
+    if ((bits & 0x40) === 0) return true;
+    if (set) scripts.ackHeld = true;
+    else if (scripts.ackHeld) {
+      scripts.ackHeld = false;
+      bus.connected?.acknowledge();
+    }
+    return true;
+  }
+}

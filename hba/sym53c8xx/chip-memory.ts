@@ -1,0 +1,119 @@
+// What SCRIPTS reach by address: on-chip RAM and the chip's own registers when the address lies in their windows, else host memory.
+import type { PciDevice } from "../../emulator/bus/pci.ts";
+import type { PhysicalMemory } from "../../emulator/memory/memory.ts";
+import { SYM_MEMORY_BAR, SYM_RAM_BAR, SYM_REGISTER_BYTES } from "./registers.ts";
+
+/** Inside the chip. */
+const NEAR_NS = 30;
+/** Over the bus, there and back; a posted write only leaves. PCI at 66 MHz. */
+const HOST_READ_NS = 250;
+const HOST_WRITE_NS = 90;
+
+/** Register access as SCRIPTS do it. */
+export interface RegisterBytes {
+  readRegister(offset: number): number;
+  writeRegister(offset: number, value: number): void;
+}
+
+export class ChipMemory {
+  readonly ram: Uint8Array;
+  private readonly ramView: DataView;
+  private readonly device: PciDevice;
+  private readonly registers: RegisterBytes;
+  readonly host: PhysicalMemory;
+  /** Time that accesses have taken; whoever runs SCRIPTS adds it up and sets it back. */
+  spentNs = 0;
+  /** An access went where there is no memory: the transfer ends in a bus fault. */
+  faulted = false;
+
+  constructor(device: PciDevice, registers: RegisterBytes, ramBytes: number) {
+    this.device = device;
+    this.registers = registers;
+    this.ram = new Uint8Array(ramBytes);
+    this.ramView = new DataView(this.ram.buffer);
+    this.host = device.host.memory;
+  }
+
+  /** Offset in on-chip RAM, or -1. */
+  ramOffset(address: number): number {
+    const at = address - this.device.barBases[SYM_RAM_BAR]!;
+    return at >= 0 && at < this.ram.length ? at : -1;
+  }
+
+  private registerOffset(address: number): number {
+    const at = address - this.device.barBases[SYM_MEMORY_BAR]!;
+    return at >= 0 && at < SYM_REGISTER_BYTES ? at : -1;
+  }
+
+  /** True when host memory may be reached at `address`; otherwise notes the fault and says why. */
+  reaches(address: number, length: number, what: string): boolean {
+    const { device, host } = this;
+    if (!device.busMaster) device.host.complain(device.name, "driver erred", `${what} without bus mastering`);
+    else if (address + length > host.endOfRam) {
+      const where = `0x${address.toString(16)}, ${length} bytes`;
+      device.host.complain(device.name, "driver erred", `${what} beyond memory: ${where}`);
+    } else return true;
+    this.faulted = true;
+    return false;
+  }
+
+  read32(address: number): number {
+    const at = this.ramOffset(address);
+    if (at >= 0 && at + 4 <= this.ram.length) {
+      this.spentNs += NEAR_NS;
+      return this.ramView.getUint32(at, true);
+    }
+    if (this.registerOffset(address) >= 0) {
+      let value = 0;
+      for (let i = 3; i >= 0; i--) value = ((value << 8) | this.read8(address + i)) >>> 0;
+      return value;
+    }
+    this.spentNs += HOST_READ_NS;
+    return this.reaches(address, 4, "read by SCRIPTS") ? this.host.read32(address) : 0;
+  }
+
+  write32(address: number, value: number): void {
+    const at = this.ramOffset(address);
+    if (at >= 0 && at + 4 <= this.ram.length) {
+      this.spentNs += NEAR_NS;
+      this.ramView.setUint32(at, value, true);
+    } else if (this.registerOffset(address) >= 0) {
+      for (let i = 0; i < 4; i++) this.write8(address + i, (value >>> (8 * i)) & 0xff);
+    } else {
+      this.spentNs += HOST_WRITE_NS;
+      if (this.reaches(address, 4, "write by SCRIPTS")) this.host.write32(address, value);
+    }
+  }
+
+  read8(address: number): number {
+    const at = this.ramOffset(address);
+    if (at >= 0) {
+      this.spentNs += NEAR_NS;
+      return this.ram[at]!;
+    }
+    const register = this.registerOffset(address);
+    if (register >= 0) {
+      this.spentNs += NEAR_NS;
+      return this.registers.readRegister(register);
+    }
+    this.spentNs += HOST_READ_NS;
+    return this.reaches(address, 1, "read by SCRIPTS") ? this.host.read8(address) : 0;
+  }
+
+  write8(address: number, value: number): void {
+    const at = this.ramOffset(address);
+    if (at >= 0) {
+      this.spentNs += NEAR_NS;
+      this.ram[at] = value;
+      return;
+    }
+    const register = this.registerOffset(address);
+    if (register >= 0) {
+      this.spentNs += NEAR_NS;
+      this.registers.writeRegister(register, value);
+      return;
+    }
+    this.spentNs += HOST_WRITE_NS;
+    if (this.reaches(address, 1, "write by SCRIPTS")) this.host.write8(address, value);
+  }
+}

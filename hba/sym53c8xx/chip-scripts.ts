@@ -1,0 +1,395 @@
+// The SCRIPTS processor: fetches instructions and carries them out, in the chip's own events. [manual, chapter 5]
+//
+// Instructions that only touch registers and memory run ahead of the calendar, by two microseconds at most; what the SCSI
+// bus or the host can see (bus instructions, interrupts) happens at its very time. An instruction that has to wait leaves
+// a continuation in `resume`, and the run event comes back to it.
+import type { ScsiBus } from "../../emulator/disk/scsi-bus.ts";
+import { makeEvent, type EventQueue } from "../../emulator/time/events.ts";
+import { BlockMove } from "./chip-block-move.ts";
+import { BusInstructions } from "./chip-bus-instructions.ts";
+import type { Interrupts } from "./chip-interrupts.ts";
+import type { ChipMemory, RegisterBytes } from "./chip-memory.ts";
+import type { SymProfile } from "./chip-profile.ts";
+import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
+
+/** How far SCRIPTS run ahead of the calendar between events. */
+const SLICE_NS = 2_000;
+/** Decoding and executing, beyond the accesses. */
+const INSTRUCTION_NS = 50;
+/** From a write to DSP or DCNTL.STD to the first fetch. */
+const START_NS = 200;
+/** Instructions in a row without a wait for bus or host. Real SCRIPTS need some hundred at most. */
+export const SCRIPTS_RUNAWAY_LIMIT = 1_000_000;
+const MEMORY_MOVE_NS_PER_DWORD = 40;
+
+const JUMP = 0;
+const CALL = 1;
+const RETURN = 2;
+const INT = 3;
+
+export interface ScriptsParts {
+  readonly name: string;
+  readonly profile: SymProfile;
+  readonly events: EventQueue;
+  readonly regs: Uint8Array;
+  readonly view: DataView;
+  readonly registers: RegisterBytes;
+  readonly memory: ChipMemory;
+  readonly bus: ScsiBus;
+  readonly interrupts: Interrupts;
+  readonly complain: (kind: "driver erred" | "not modelled", what: string) => void;
+  readonly trace: (what: string, a: number, b: number) => void;
+  /** Nothing answered a selection: the bus is held until the selection timer expires. */
+  readonly selectionUnanswered: () => void;
+}
+
+/** A continuation: true when SCRIPTS go on at once. */
+type Resume = () => boolean;
+
+export class Scripts {
+  readonly parts: ScriptsParts;
+  private readonly move: BlockMove;
+  private readonly bus: BusInstructions;
+  running = false;
+  carry = false;
+  /** The last byte that came in over the bus (SIDL). */
+  lastByte = 0;
+  /** A message byte was taken and not acknowledged yet. */
+  ackHeld = false;
+  /** MSG, C/D and I/O at the last REQ that SCRIPTS looked at. */
+  latchedPhase = 0;
+  /** Arbitration and selection won, nothing has answered yet. */
+  selecting = false;
+  /** Where SCRIPTS are in time: the calendar's now, or up to a slice later. */
+  time = 0;
+  /** The instruction: its address and words. */
+  at = 0;
+  w0 = 0;
+  w1 = 0;
+  private resume: Resume | undefined;
+  /** Waits for the bus or for SIGP, not for a time. */
+  private blocked = false;
+  private inRow = 0;
+  private readonly runEvent;
+
+  constructor(parts: ScriptsParts) {
+    this.parts = parts;
+    this.runEvent = makeEvent(`${parts.name}.scripts`, () => this.run());
+    this.move = new BlockMove(this);
+    this.bus = new BusInstructions(this);
+  }
+
+  get dsp(): number {
+    return this.parts.view.getUint32(SYM.DSP, true);
+  }
+  set dsp(address: number) {
+    this.parts.view.setUint32(SYM.DSP, address, true);
+  }
+  get dsa(): number {
+    return this.parts.view.getUint32(SYM.DSA, true);
+  }
+
+  /** DSP or DCNTL.STD was written. */
+  start(): void {
+    const { events } = this.parts;
+    this.running = true;
+    this.resume = undefined;
+    this.blocked = false;
+    this.inRow = 0;
+    events.arm(this.runEvent, events.now + START_NS);
+  }
+
+  /** A fatal condition, or a reset. */
+  halt(): void {
+    this.running = false;
+    this.resume = undefined;
+    this.blocked = false;
+    this.parts.events.cancel(this.runEvent);
+  }
+
+  /** The chip's reset: nothing is remembered. */
+  forget(): void {
+    this.halt();
+    this.carry = this.ackHeld = this.selecting = false;
+    this.latchedPhase = this.lastByte = 0;
+  }
+
+  /** The bus or SIGP has changed: a waiting instruction looks again. */
+  wake(): void {
+    if (!this.blocked || !this.running) return;
+    this.blocked = false;
+    this.parts.events.arm(this.runEvent, this.parts.events.now);
+  }
+
+  /** ISTAT0.ABRT was written: SCRIPTS stop at the next instruction, also when they wait. */
+  abort(): void {
+    if (!this.running) return;
+    this.blocked = false;
+    this.parts.events.arm(this.runEvent, this.parts.events.now);
+  }
+
+  /** Goes on with `resume` at a time. */
+  waitUntil(at: number, resume: Resume): false {
+    this.inRow = 0;
+    this.resume = resume;
+    this.parts.events.arm(this.runEvent, at);
+    return false;
+  }
+
+  /** Goes on with `resume` when the bus changes. */
+  waitForChange(resume: Resume): false {
+    this.inRow = 0;
+    this.resume = resume;
+    this.blocked = true;
+    return false;
+  }
+
+  /** True when the calendar has come up to SCRIPTS; otherwise `resume` is called when it has. */
+  atItsTime(resume: Resume): boolean {
+    if (this.time <= this.parts.events.now) return true;
+    const row = this.inRow;
+    this.waitUntil(this.time, resume);
+    this.inRow = row;
+    return false;
+  }
+
+  private run(): void {
+    const { events, regs, interrupts } = this.parts;
+    if (!this.running) return;
+    const { now } = events;
+    this.time = now;
+    const { resume } = this;
+    if (resume && (regs[SYM.ISTAT0]! & ISTAT_ABRT) === 0) {
+      this.resume = undefined;
+      if (!resume.call(this)) return;
+    }
+    while (this.running) {
+      if ((regs[SYM.ISTAT0]! & ISTAT_ABRT) !== 0) {
+        interrupts.raiseDma(DSTAT_ABRT);
+        return;
+      }
+      if (this.time - now >= SLICE_NS) {
+        events.arm(this.runEvent, this.time);
+        return;
+      }
+      if (!this.step()) return;
+    }
+  }
+
+  private step(): boolean {
+    const { memory, view, regs, interrupts } = this.parts;
+    if (++this.inRow > SCRIPTS_RUNAWAY_LIMIT) {
+      this.parts.complain(
+        "driver erred",
+        `SCRIPTS run away: ${SCRIPTS_RUNAWAY_LIMIT} instructions in a row without a wait, now at 0x${this.dsp.toString(16)} (SCRIPTS_RUNAWAY_LIMIT)`,
+      );
+      interrupts.raiseDma(DSTAT_IID);
+      return false;
+    }
+    const at = (this.at = this.dsp);
+    memory.spentNs = 0;
+    const w0 = (this.w0 = memory.read32(at));
+    const w1 = (this.w1 = memory.read32(at + 4));
+    this.dsp = at + 8;
+    view.setUint32(SYM.DBC, w0, true);
+    view.setUint32(SYM.DSPS, w1, true);
+    this.time += INSTRUCTION_NS + memory.spentNs;
+    if (memory.faulted) return this.fault();
+    let goesOn: boolean;
+    switch (w0 >>> 30) {
+      case 0:
+        goesOn = this.move.begin();
+        break;
+      case 1:
+        goesOn = ((w0 >>> 27) & 7) < 5 ? this.bus.run() : this.registerInstruction();
+        break;
+      case 2:
+        goesOn = this.transferControl();
+        break;
+      default:
+        memory.spentNs = 0;
+        goesOn = ((w0 >>> 29) & 1) !== 0 ? this.loadStore() : this.memoryMove();
+        this.time += memory.spentNs;
+        if (memory.faulted) return this.fault();
+    }
+    if (goesOn && (regs[SYM.DCNTL]! & DCNTL_SSM) !== 0) interrupts.raiseDma(DSTAT_SSI);
+    return goesOn && this.running;
+  }
+
+  /** A DMA access went nowhere. */
+  fault(): false {
+    this.parts.memory.faulted = false;
+    this.parts.interrupts.raiseDma(DSTAT_BF);
+    return false;
+  }
+
+  illegal(why: string): false {
+    const words = `${this.w0.toString(16).padStart(8, "0")} ${this.w1.toString(16).padStart(8, "0")}`;
+    this.parts.complain("driver erred", `SCRIPTS instruction ${words} at 0x${this.at.toString(16)}: ${why}`);
+    this.parts.interrupts.raiseDma(DSTAT_IID);
+    return false;
+  }
+
+  // Registers.
+
+  private registerInstruction(): boolean {
+    const { registers, regs } = this.parts;
+    const { w0 } = this;
+    const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
+    const kind = (w0 >>> 27) & 7;
+    const operator = (w0 >>> 24) & 7;
+    // Only data8 or SFBR as the second operand; SFBR itself is register 08.
+    const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
+    const source = kind === 5 ? regs[SYM.SFBR]! : operator === 0 ? 0 : registers.readRegister(register);
+    const value = this.compute(operator, source, data);
+    if (kind === 6) regs[SYM.SFBR] = value;
+    else registers.writeRegister(register, value);
+    return true;
+  }
+
+  private compute(operator: number, source: number, data: number): number {
+    switch (operator) {
+      case 0:
+        return data;
+      case 1: {
+        const shifted = (source << 1) | (this.carry ? 1 : 0);
+        this.carry = (source & 0x80) !== 0;
+        return shifted & 0xff;
+      }
+      case 2:
+        return source | data;
+      case 3:
+        return source ^ data;
+      case 4:
+        return source & data;
+      case 5: {
+        const shifted = (source >> 1) | (this.carry ? 0x80 : 0);
+        this.carry = (source & 1) !== 0;
+        return shifted;
+      }
+      default: {
+        const sum = source + data + (operator === 7 && this.carry ? 1 : 0);
+        this.carry = sum > 0xff;
+        return sum & 0xff;
+      }
+    }
+  }
+
+  // Transfer control.
+
+  private transferControl(): boolean {
+    const { bus, regs, view } = this.parts;
+    const { w0 } = this;
+    if ((w0 & 0x00010000) !== 0 && !this.requestValid(this.transferControl)) return false;
+    let holds = true;
+    if ((w0 & 0x00200000) !== 0) holds = this.carry;
+    else {
+      if ((w0 & 0x00020000) !== 0) holds = bus.connected !== undefined && this.latchedPhase === ((w0 >>> 24) & 7);
+      if ((w0 & 0x00040000) !== 0) {
+        const care = ~(w0 >>> 8) & 0xff;
+        holds = holds && (regs[SYM.SFBR]! & care) === (w0 & care);
+      }
+    }
+    if (holds !== ((w0 & 0x00080000) !== 0)) return true;
+    switch ((w0 >>> 27) & 7) {
+      case JUMP:
+        this.dsp = this.target;
+        return true;
+      case CALL:
+        view.setUint32(SYM.TEMP, this.at + 8, true);
+        this.dsp = this.target;
+        return true;
+      case RETURN:
+        this.dsp = view.getUint32(SYM.TEMP, true);
+        return true;
+      case INT:
+        return this.interrupt();
+      default:
+        return this.illegal("no such transfer control operation");
+    }
+  }
+
+  private get target(): number {
+    return (this.w0 & 0x800000) !== 0 ? (this.at + 8 + signed24(this.w1)) >>> 0 : this.w1;
+  }
+
+  private interrupt(): boolean {
+    if (!this.atItsTime(this.interrupt)) return false;
+    const { interrupts, trace } = this.parts;
+    if ((this.w0 & 0x00100000) !== 0) {
+      interrupts.raiseOnTheFly();
+      return true;
+    }
+    trace("INT", this.w1, 0);
+    interrupts.raiseDma(DSTAT_SIR);
+    return false;
+  }
+
+  /** True when REQ is there, and the phase latched; otherwise `resume` is called later. */
+  requestValid(resume: Resume): boolean {
+    const { bus } = this.parts;
+    const { requestAt } = bus;
+    if (!bus.connected || this.ackHeld || requestAt === Infinity) return this.waitForChange(resume);
+    if (requestAt > this.time) return this.waitUntil(requestAt, resume);
+    this.latchedPhase = bus.phase;
+    return true;
+  }
+
+  // Memory.
+
+  private memoryMove(): boolean {
+    const { memory } = this.parts;
+    const length = this.w0 & 0xffffff;
+    let to = memory.read32(this.at + 8);
+    this.dsp = this.at + 12;
+    let from = this.w1;
+    if (length === 0) return this.illegal("a memory move of 0 bytes");
+    if ((from & 3) !== (to & 3)) return this.illegal("source and destination of a memory move are not aligned alike");
+    const spent = memory.spentNs;
+    let left = length;
+    while (left > 0 && !memory.faulted) {
+      if ((from & 3) === 0 && left >= 4) {
+        memory.write32(to, memory.read32(from));
+        from += 4;
+        to += 4;
+        left -= 4;
+      } else {
+        memory.write8(to++, memory.read8(from++));
+        left--;
+      }
+    }
+    // Bursts: the accesses of one move overlap.
+    memory.spentNs = Math.min(memory.spentNs, spent + 300 + (length >>> 2) * MEMORY_MOVE_NS_PER_DWORD);
+    return true;
+  }
+
+  private loadStore(): boolean {
+    const { memory, registers, view } = this.parts;
+    const { w0 } = this;
+    const count = w0 & 7;
+    const register = (w0 >>> 16) & 0xff;
+    if (count < 1 || count > 4 || (register & 3) + count > 4) return this.illegal("LOAD/STORE crosses a dword");
+    const address = (w0 & 0x10000000) !== 0 ? (this.dsa + signed24(this.w1)) >>> 0 : this.w1;
+    if ((address & 3) !== (register & 3)) return this.illegal("LOAD/STORE not aligned like its register");
+    const load = (w0 & 0x01000000) !== 0;
+    if (count === 4 && isPlain(register)) {
+      if (load) view.setUint32(register, memory.read32(address), true);
+      else memory.write32(address, view.getUint32(register, true));
+      return true;
+    }
+    for (let i = 0; i < count; i++) {
+      if (load) registers.writeRegister(register + i, memory.read8(address + i));
+      else memory.write8(address + i, registers.readRegister(register + i));
+    }
+    return true;
+  }
+}
+
+export const signed24 = (word: number): number => (word << 8) >> 8;
+
+/** Dword registers that are nothing but storage. */
+const isPlain = (register: number): boolean =>
+  register === SYM.DSA ||
+  register === SYM.TEMP ||
+  register === SYM.SCRATCHA ||
+  (register >= SYM.SCRATCHB && register <= SYM.CSBC);
