@@ -3,7 +3,7 @@ import { cpu, halt, step } from "../../emulator/cpu/cpu.ts";
 import { M } from "../../kernel-sim/abi/ram.ts";
 import { new_utsname } from "../../kernel-sim/abi/structs/base.ts";
 import { K, smp_processor_id } from "../../kernel-sim/core/kernel.ts";
-import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { beginStack, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { touch_nmi_watchdog } from "../../kernel-sim/core/nmi.ts";
 import { machine_restart, notifier_call_chain } from "../../kernel-sim/core/panic.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
@@ -86,8 +86,7 @@ const check_crc_module = kfunc("check_crc_module", function* (dd: DiskDump) {
 /** Runs disk_dump() on the dump's own stack: the one that crashed may be what is broken. */
 const platform_start_crashdump = kfunc("platform_start_crashdump", function* (dd: DiskDump, regs: number) {
   const { sp, fp } = cpu;
-  cpu.sp = dd.stackTop;
-  cpu.fp = 0;
+  beginStack(cpu, dd.stackTop);
   yield* disk_dump(dd, regs);
   cpu.sp = sp;
   cpu.fp = fp;

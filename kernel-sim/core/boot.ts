@@ -172,7 +172,7 @@ function startIdleTasks(k: Kernel): void {
     p.pda.irqstackptr = p.irqStackTop;
     pokePtr(p.pda.addr, task.addr);
     c.sp = task.sp;
-    c.fp = 0;
+    c.fp = task.fp;
     c.program = task.program;
     c.state = RUN;
   }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { busyFor, cpu, type Cpu } from "../../emulator/cpu/cpu.ts";
 import { M, peekPtr } from "../abi/ram.ts";
-import { pt_regs } from "../abi/structs/sched.ts";
+import { pt_regs } from "../abi/structs/registers.ts";
 import { makeEvent } from "../../emulator/time/events.ts";
 import { bootTestMachine } from "./testing.ts";
 import { runKernel } from "./boot.ts";
@@ -228,9 +228,9 @@ describe("an interrupt's entry", () => {
     const handler: IrqHandler = kfunc("test_interrupt", function* (): Generator<void, boolean, void> {
       const regs = peekPtr(p.irqStackTop - 8);
       found = {
-        ip: k.functionAt(peekPtr(regs + k.offsetOf(pt_regs, "rip"))),
-        eflags: M.u32[(regs + k.offsetOf(pt_regs, "eflags")) >>> 2]!,
-        sp: peekPtr(regs + k.offsetOf(pt_regs, "rsp")),
+        ip: k.functionAt(peekPtr(regs + k.offsetOf(pt_regs.x86_64, "rip"))),
+        eflags: M.u32[(regs + k.offsetOf(pt_regs.x86_64, "eflags")) >>> 2]!,
+        sp: peekPtr(regs + k.offsetOf(pt_regs.x86_64, "rsp")),
         depth: p.pda.irqcount,
         stack: p.irqStackTop - cpu.sp,
       };

@@ -8,7 +8,7 @@ import { init_irq_types } from "./irq-chips.ts";
 import { K, this_cpu } from "./kernel.ts";
 import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { common_interrupt } from "./entry.ts";
-import { kfunc, textAddressOf } from "./kfunc.ts";
+import { beginStack, kfunc, textAddressOf } from "./kfunc.ts";
 import { pushInterruptedRegisters } from "./registers.ts";
 import { do_softirq, softirq_pending } from "./softirq.ts";
 import { Spinlock, spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore } from "./spinlock.ts";
@@ -114,7 +114,7 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
     pokePtr(regs - 8, regs);
     c.sp = regs - 8;
   }
-  c.fp = 0;
+  beginStack(c, c.sp);
   const special = K.irq.special(vector);
   c.functionId = special ? special.entryId : common_interrupt.id;
   p.hardirqDepth++;

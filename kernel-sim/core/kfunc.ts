@@ -6,6 +6,7 @@
 import {
   LOST,
   cpu,
+  type Cpu,
   finished,
   giveWay,
   isFinished,
@@ -15,19 +16,21 @@ import {
 } from "../../emulator/cpu/cpu.ts";
 import { M, peekPtr, poke32, pokePtr, virtualOf } from "../abi/ram.ts";
 import type { Kernel } from "./kernel.ts";
+import {
+  BODY_OFFSET,
+  CALL_SITES,
+  FUNCTION_BYTES,
+  PPC64_FRAME_BYTES,
+  PPC64_LINK_OFFSET,
+  RETURN_OFFSET,
+  aimCall,
+  functionText,
+  type CallSite,
+} from "./text.ts";
 
 /** Time of a call, entry to return, without what the body does. */
 const CALL_NS = 6;
-/** Text bytes of a function: enough for a prologue, a call and a return. */
-export const FUNCTION_BYTES = 64;
-/** A return address points this far into its function: behind the call instruction. */
-export const RETURN_OFFSET = 32;
-/**
- * Each function has calls of these two as well, and returns from them to places of their own: an analyst's tool that looks
- * for the caller of schedule() disassembles the call.
- */
-const CALL_SITES = { schedule: 41, schedule_timeout: 48 } as const;
-export type CallSite = keyof typeof CALL_SITES;
+export { FUNCTION_BYTES, RETURN_OFFSET, type CallSite };
 
 interface FunctionInfo {
   readonly id: number;
@@ -68,8 +71,8 @@ function push(id: number): number {
   const c = cpu;
   if ((c.clock += CALL_NS) >= c.limit) c.owner.cross(c);
   const caller = c.functionId;
-  const sp = c.sp - 16;
   if (M.fastPointers) {
+    const sp = c.sp - 16;
     // [sp] saved frame pointer, [sp+8] return address (kernel or module text).
     const { u32 } = M;
     const at = sp >>> 2;
@@ -80,12 +83,9 @@ function push(id: number): number {
     } else pokePtr(sp, fp);
     u32[at + 2] = returnLo[caller]!;
     u32[at + 3] = returnHi[caller]!;
-  } else {
-    pokePtr(sp, c.fp);
-    pokePtr(sp + (M.word8 ? 8 : 4), textAddress[caller]! + RETURN_OFFSET);
-  }
-  c.sp = sp;
-  c.fp = sp;
+    c.sp = sp;
+    c.fp = sp;
+  } else pushFrame(c, textAddress[caller]! + RETURN_OFFSET);
   c.functionId = id;
   return caller;
 }
@@ -94,10 +94,54 @@ function leave(caller: number): void {
   const c = cpu;
   const fp = c.fp;
   // Only the boot stacks lie in the kernel image.
-  if (M.fastPointers && M.u32[(fp >>> 2) + 1] === M.pageOffsetHi) c.fp = M.u32[fp >>> 2]!;
-  else c.fp = peekPtr(fp);
-  c.sp = fp + 16;
+  if (M.fastPointers && M.u32[(fp >>> 2) + 1] === M.pageOffsetHi) {
+    c.fp = M.u32[fp >>> 2]!;
+    c.sp = fp + 16;
+  } else popFrame(c);
   c.functionId = caller;
+}
+
+/** The frames of other platforms: i386's and ia64's like x86_64's, ppc64's as its ABI has them. */
+function pushFrame(c: Cpu, returns: number): void {
+  const { fp } = c;
+  if (!M.little) {
+    // The link register goes into the caller's frame; r1 points at the chain, whatever lies below it.
+    pokePtr(fp + PPC64_LINK_OFFSET, returns);
+    c.sp -= PPC64_FRAME_BYTES;
+    pokePtr(c.sp, fp);
+  } else {
+    const word = M.word8 ? 8 : 4;
+    c.sp -= 2 * word;
+    pokePtr(c.sp, fp);
+    pokePtr(c.sp + word, returns);
+  }
+  c.fp = c.sp;
+}
+
+function popFrame(c: Cpu): void {
+  const { fp } = c;
+  c.fp = peekPtr(fp);
+  c.sp = fp + (M.little ? (M.word8 ? 16 : 8) : PPC64_FRAME_BYTES);
+}
+
+/**
+ * A CPU or task is to begin on a stack whose free part ends at `top`: nobody called what it runs there. ppc64 keeps a
+ * function's return address in its caller's frame, so that there must be one.
+ */
+export function beginStack(registers: { sp: number; fp: number }, top: number): void {
+  registers.sp = top;
+  registers.fp = 0;
+  if (M.little) return;
+  registers.sp -= PPC64_FRAME_BYTES;
+  registers.fp = registers.sp;
+  pokePtr(registers.sp, 0);
+}
+
+/** The frame whose chain word is at `frame`: where it returns to (physical), and its caller's frame (0: none). */
+export function frameAt(frame: number): { readonly returns: number; readonly next: number } {
+  const next = peekPtr(frame);
+  if (!M.little) return { returns: next === 0 ? 0 : peekPtr(next + PPC64_LINK_OFFSET), next };
+  return { returns: peekPtr(frame + (M.word8 ? 8 : 4)), next };
 }
 
 /** To be called first by the function itself: what called it did so by its own call instruction. */
@@ -363,34 +407,25 @@ export function linkModuleFunctions(kernel: Kernel, module: string, start: numbe
   return own.length * FUNCTION_BYTES;
 }
 
-/** push rbp; mov rbp,rsp; call; leave; ret - padded with nops: what unwinders look for. Marked with the id, so text differs. */
 function placeFunction(kernel: Kernel, info: FunctionInfo, at: number): void {
   textAddress[info.id] = at;
   const returns = virtualOf(at + RETURN_OFFSET);
   returnLo[info.id] = Number(returns & 0xffffffffn);
   returnHi[info.id] = Number(returns >> 32n);
   byAddress.set(at, info.name);
-  const text = M.u8.subarray(at, at + FUNCTION_BYTES);
-  text.fill(0x90);
-  text.set([0x55, 0x48, 0x89, 0xe5], 0);
-  text.set([0x0f, 0x1f, 0x80], 9);
-  poke32(at + 12, info.id);
-  text.set([0xe8, 0, 0, 0, 0], RETURN_OFFSET - 5);
-  text.set([0xc9, 0xc3], FUNCTION_BYTES - 2);
+  M.u8.set(functionText(kernel.map.model, info.id), at);
   kernel.symbols.set(info.name, { name: info.name, addr: at, size: FUNCTION_BYTES, letter: "T" });
 }
 
-/** Gives the calls of schedule() and its like their targets (x86: e8 and the distance from the next instruction). */
+/** Gives the calls of schedule() and its like their targets. */
 function aimCalls(kernel: Kernel, at: number): void {
-  if (!M.little) return;
-  for (const [name, returns] of Object.entries(CALL_SITES)) {
+  if (!kernel.map.model.name.endsWith("86") && kernel.map.model.name !== "x86_64") return;
+  for (const [name, offset] of Object.entries(CALL_SITES)) {
     const target = kernel.symbols.get(name);
     if (!target) continue;
-    const distance = Number(BigInt.asIntN(32, virtualOf(target.addr) - virtualOf(at + returns)));
-    M.u8[at + returns - 5] = 0xe8;
-    M.view.setInt32(at + returns - 4, distance, true);
+    aimCall(M.u8.subarray(at, at + FUNCTION_BYTES), offset, virtualOf(at + offset), virtualOf(target.addr));
   }
 }
 
 /** Physical text address at which a CPU that is in function `id` now would be stopped. */
-export const instructionPointer = (id: number): number => textAddress[id]! + 16;
+export const instructionPointer = (id: number): number => textAddress[id]! + BODY_OFFSET;

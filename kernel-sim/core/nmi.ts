@@ -6,7 +6,7 @@ import { cpu, type Cpu, type Landing, type Program, type Running } from "../../e
 import { makeEvent } from "../../emulator/time/events.ts";
 import { nmi } from "./entry.ts";
 import { K, per_cpu } from "./kernel.ts";
-import { kfunc, kleaf } from "./kfunc.ts";
+import { beginStack, kfunc, kleaf } from "./kfunc.ts";
 import { die, panic } from "./panic.ts";
 import { bust_spinlocks, printk } from "./printk.ts";
 import { pushLandingRegisters } from "./registers.ts";
@@ -72,8 +72,7 @@ function abandonFor(c: Cpu, start: () => Running, quiet = false): Program {
   const regs = pushLandingRegisters(p.nmiStackTop);
   p.nmiRegs = regs;
   c.interruptsEnabled = false;
-  c.sp = regs;
-  c.fp = 0;
+  beginStack(c, regs);
   c.functionId = nmi.id;
   if (!quiet) p.inNmi = true;
   return programOf(start);

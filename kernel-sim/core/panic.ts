@@ -3,11 +3,11 @@ import { print_tainted } from "./taint.ts";
 import { cpu, halt, type Running } from "../../emulator/cpu/cpu.ts";
 import { notifier_block } from "../abi/structs/base.ts";
 import { K, current, this_cpu } from "./kernel.ts";
-import { FUNCTION_BYTES, kfunc, textAddressOf } from "./kfunc.ts";
+import { FUNCTION_BYTES, frameAt, kfunc, textAddressOf } from "./kfunc.ts";
 import { touch_nmi_watchdog } from "./nmi.ts";
 import { bust_spinlocks, printk } from "./printk.ts";
 import { pushRegisters, savedRegisters } from "./registers.ts";
-import { M, peekPtr, virtualOf } from "../abi/ram.ts";
+import { virtualOf } from "../abi/ram.ts";
 import { local_irq_disable, spin_lock, spin_trylock, spin_unlock } from "./spinlock.ts";
 import { delayNs } from "./timer.ts";
 import { do_exit } from "./fork.ts";
@@ -106,7 +106,7 @@ export const try_crashdump = kfunc("try_crashdump", function* (regs: number) {
 export const panic = kfunc("panic", function* (text: string) {
   const regs = pushRegisters(cpu.sp);
   cpu.sp = regs;
-  noteCrash(`panic: ${text}`, regs, frameReturn(cpu.fp));
+  noteCrash(`panic: ${text}`, regs, frameAt(cpu.fp).returns);
   bust_spinlocks(1);
   yield* printk(`Kernel panic - not syncing: ${text}\n`, 0);
   bust_spinlocks(0);
@@ -197,18 +197,15 @@ export const stackFunctions = (fp: number): string[] => [
 function returnsFrom(fp: number): { readonly name: string; readonly offset: number }[] {
   const names: { readonly name: string; readonly offset: number }[] = [];
   for (let frame = fp, i = 0; frame !== 0 && i < 64; i++) {
-    const address = frameReturn(frame);
+    const { returns: address, next } = frameAt(frame);
     const name = K.functionAt(address);
     if (name === undefined) break;
     names.push({ name, offset: address % FUNCTION_BYTES });
-    const next = frameNext(frame);
     if (!(next > frame)) break;
     frame = next;
   }
   return names;
 }
-const frameNext = (frame: number): number => peekPtr(frame);
-const frameReturn = (frame: number): number => peekPtr(frame + (M.word8 ? 8 : 4));
 
 /** BUG(): a ud2 in the kernel. */
 export const BUG = (where: string): Running => exception((regs) => do_invalid_op(regs, where));

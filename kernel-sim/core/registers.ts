@@ -1,63 +1,72 @@
-// pt_regs: what interrupts and exceptions leave of the interrupted context on a stack in RAM (asm-x86_64/ptrace.h).
+// pt_regs: what interrupts and exceptions leave of the interrupted context on a stack in RAM (asm-*/ptrace.h).
 import { cpu } from "../../emulator/cpu/cpu.ts";
-import { M, peekPtr, poke32, poke64, pokePtr } from "../abi/ram.ts";
-import { pt_regs } from "../abi/structs/sched.ts";
-import type { DataModel } from "../abi/types.ts";
+import { M, peekPtr, pokePtr } from "../abi/ram.ts";
+import { CONTEXT_REGISTERS, pt_regs } from "../abi/structs/registers.ts";
+import { layoutOf, type DataModel } from "../abi/types.ts";
 import { inUserMode } from "./entry.ts";
 import { K } from "./kernel.ts";
 import { instructionPointer } from "./kfunc.ts";
 
-interface RegisterLayout {
+/** Where a process runs its own code, and its stack pointer: virtual addresses of its own. */
+const USER: Readonly<Record<DataModel["name"], { readonly ip: bigint; readonly sp: bigint }>> = {
+  x86_64: { ip: 0x400530n, sp: 0x7fbffff6e8n },
+  i386: { ip: 0x8048530n, sp: 0xbffff6e8n },
+  ia64: { ip: 0x4000000000000530n, sp: 0x60000fffffff6e0n },
+  ppc64: { ip: 0x10000530n, sp: 0xffffffff6e0n },
+};
+
+/** Where pt_regs keeps a context on this platform, and the bytes that every kernel or user context begins as. */
+interface ContextLayout {
   readonly size: number;
-  readonly rip: number;
-  readonly cs: number;
-  readonly eflags: number;
-  readonly rsp: number;
-  readonly rbp: number;
-  readonly ss: number;
+  readonly ip: number;
+  readonly sp: number;
+  readonly fp: number;
+  readonly kernel: Uint8Array;
+  readonly kernelInterruptible: Uint8Array;
+  readonly user: Uint8Array;
 }
 
-const KERNEL_CS = 0x10;
-const KERNEL_DS = 0x18;
-const USER_CS = 0x33;
-const USER_DS = 0x2b;
-/** Zero and parity as they happen to be; bit 9 is the interrupt flag. */
-const EFLAGS = 0x046;
-const INTERRUPTS_ON = 0x200;
-/** Where a process runs its own code, and its stack pointer: virtual addresses of its own. */
-const USER_IP: Readonly<Record<DataModel["name"], number>> = {
-  x86_64: 0x400530,
-  i386: 0x8048530,
-  ia64: 0x4000000000530,
-  ppc64: 0x10000530,
-};
-const USER_SP: Readonly<Record<DataModel["name"], number>> = {
-  x86_64: 0x7fbffff6e8,
-  i386: 0xbffff6e8,
-  ia64: 0xfffffffff6e0,
-  ppc64: 0xffffffff6e0,
-};
+const layouts = new WeakMap<DataModel, ContextLayout>();
 
-const layouts = new WeakMap<DataModel, RegisterLayout>();
-
-/** Where pt_regs keeps what the simulation knows; worked out once per platform, because every interrupt asks. */
-function layout(): RegisterLayout {
+/** Worked out once per platform, because every interrupt asks. */
+function layout(): ContextLayout {
   const { model } = K.map;
   let known = layouts.get(model);
-  if (!known) {
-    const at = (field: string): number => K.offsetOf(pt_regs, field);
-    known = {
-      size: K.sizeOf(pt_regs),
-      rip: at("rip"),
-      cs: at("cs"),
-      eflags: at("eflags"),
-      rsp: at("rsp"),
-      rbp: at("rbp"),
-      ss: at("ss"),
-    };
-    layouts.set(model, known);
-  }
+  if (!known) layouts.set(model, (known = layoutFor(model)));
   return known;
+}
+
+function layoutFor(model: DataModel): ContextLayout {
+  const type = pt_regs[model.name];
+  const names = CONTEXT_REGISTERS[model.name];
+  const { size, fields } = layoutOf(type, model);
+  const at = (field: string, index = 0): number => fields.get(field)!.offset + index * model.wordBytes;
+  const context = (user: boolean, interruptible: boolean): Uint8Array => {
+    const bytes = new Uint8Array(size);
+    const view = new DataView(bytes.buffer);
+    const word = (offset: number, value: bigint): void => {
+      if (model.wordBytes === 8) view.setBigUint64(offset, value, model.littleEndian);
+      else view.setUint32(offset, Number(value), model.littleEndian);
+    };
+    const state = user ? names.userState : names.kernelState;
+    word(at(names.state), interruptible ? state | names.interruptsOn : state);
+    for (const [field, [kernelSelector, userSelector]] of Object.entries(names.selectors))
+      word(at(field), BigInt(user ? userSelector : kernelSelector));
+    if (user) {
+      word(at(names.ip), USER[model.name].ip);
+      word(at(names.sp, names.spIndex), USER[model.name].sp);
+    }
+    return bytes;
+  };
+  return {
+    size,
+    ip: at(names.ip),
+    sp: at(names.sp, names.spIndex),
+    fp: at(names.fp, names.fpIndex),
+    kernel: context(false, false),
+    kernelInterruptible: context(false, true),
+    user: context(true, true),
+  };
 }
 
 /** Bytes of pt_regs on this platform. */
@@ -65,29 +74,17 @@ export const registerBytes = (): number => layout().size;
 
 /** Writes the kernel context (ip, sp, fp: physical) as a pt_regs at `at`; returns that. Pays nothing: entry code has paid. */
 function save(at: number, ip: number, sp: number, fp: number, interruptsEnabled: boolean): number {
-  const { size, rip, cs, eflags, rsp, rbp, ss } = layout();
-  const word = M.word8 ? poke64 : poke32;
-  M.u8.fill(0, at, at + size);
-  pokePtr(at + rip, ip);
-  word(at + cs, KERNEL_CS);
-  word(at + eflags, interruptsEnabled ? EFLAGS | INTERRUPTS_ON : EFLAGS);
-  pokePtr(at + rsp, sp);
-  pokePtr(at + rbp, fp);
-  word(at + ss, KERNEL_DS);
+  const known = layout();
+  M.u8.set(interruptsEnabled ? known.kernelInterruptible : known.kernel, at);
+  pokePtr(at + known.ip, ip);
+  pokePtr(at + known.sp, sp);
+  pokePtr(at + known.fp, fp);
   return at;
 }
 
 /** Writes a process's own context as a pt_regs at `at` (physical); returns that. Pays nothing. */
 export function saveUserRegisters(at: number): number {
-  const { size, rip, cs, eflags, rsp, ss } = layout();
-  const { model } = K.map;
-  const word = M.word8 ? poke64 : poke32;
-  M.u8.fill(0, at, at + size);
-  word(at + rip, USER_IP[model.name]);
-  word(at + cs, USER_CS);
-  word(at + eflags, EFLAGS | INTERRUPTS_ON);
-  word(at + rsp, USER_SP[model.name]);
-  word(at + ss, USER_DS);
+  M.u8.set(layout().user, at);
   return at;
 }
 
@@ -112,6 +109,6 @@ export const pushLandingRegisters = (top: number): number =>
 
 /** The registers at `regs` that an unwinder starts from; physical addresses. */
 export function savedRegisters(regs: number): { readonly ip: number; readonly sp: number; readonly fp: number } {
-  const { rip, rsp, rbp } = layout();
-  return { ip: peekPtr(regs + rip), sp: peekPtr(regs + rsp), fp: peekPtr(regs + rbp) };
+  const { ip, sp, fp } = layout();
+  return { ip: peekPtr(regs + ip), sp: peekPtr(regs + sp), fp: peekPtr(regs + fp) };
 }

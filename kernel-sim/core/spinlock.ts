@@ -3,6 +3,7 @@
 // The lock word is in RAM; owner and waiters sit beside it, for the simulator's own use: a spinning CPU is parked and costs
 // no host time, and a deadlock is recognised by following it to the owner. Kernel code may not read them.
 import {
+  RUN,
   SPIN,
   cpu,
   finished,
@@ -117,7 +118,15 @@ function* spinUntilFree(lock: Spinlock): Generator<void, void, void> {
   for (;;) {
     if (!lock.isHeld) {
       c.advanceTo(lock.freedAt);
-      if (!lock.isHeld) break;
+      if (!lock.isHeld && c.clock <= c.horizon) break;
+    }
+    if (!lock.isHeld) {
+      // That was ahead of the others: they come first, perhaps to this very lock.
+      c.triesNext = lock;
+      c.state = RUN;
+      yield;
+      c.triesNext = undefined;
+      continue;
     }
     if (!lock.waiters.includes(c)) lock.waiters.push(c);
     c.spinOn = lock;

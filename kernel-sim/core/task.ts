@@ -7,6 +7,7 @@ import type { ViewOf } from "../abi/view.ts";
 import { INIT_LIST_HEAD } from "./list.ts";
 import { child_rip, system_call } from "./entry.ts";
 import type { Kernel } from "./kernel.ts";
+import { beginStack } from "./kfunc.ts";
 import { registerBytes, saveUserRegisters } from "./registers.ts";
 
 export const THREAD_BYTES = 8192;
@@ -89,7 +90,8 @@ export function makeTask(
   for (let i = 0; i < 15 && i < options.comm.length; i++) M.u8[offsets("comm") + i] = options.comm.charCodeAt(i);
   const top = stack + THREAD_BYTES;
   // A process has its user registers at the top; the idle tasks were there before anybody could start them.
-  const sp = options.kernelThread ? top : saveUserRegisters(top - registerBytes());
+  const base = { sp: 0, fp: 0 };
+  beginStack(base, options.kernelThread ? top : saveUserRegisters(top - registerBytes()));
   const began = options.pid === 0 ? 0 : options.kernelThread ? child_rip.id : system_call.id;
   const task: Task = {
     s,
@@ -100,8 +102,7 @@ export function makeTask(
     stack,
     kernelThread: options.kernelThread,
     program: lazily(options.start),
-    sp,
-    fp: 0,
+    ...base,
     functionId: began,
     cpuId: options.cpuId ?? 0,
     bound: options.bound ?? false,

@@ -10,7 +10,7 @@ import { StructBytes } from "../../diskdump/format/struct-bytes.ts";
 import { readElfCore } from "../../diskdump/userspace/elf-core.ts";
 import { FileStore } from "../../diskdump/userspace/file-store.ts";
 import { M, virtualOf } from "../../kernel-sim/abi/ram.ts";
-import { pt_regs } from "../../kernel-sim/abi/structs/sched.ts";
+import { pt_regs } from "../../kernel-sim/abi/structs/registers.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
@@ -81,14 +81,18 @@ function die(name: Death): Remains {
   const { crash } = K;
   if (!crash) throw new Error(`${name}: no crash`);
   const at = (symbol: string): number => K.symbol(symbol);
-  const saved = new StructBytes(pt_regs, K.map.model, M.u8.slice(crash.regs, crash.regs + K.sizeOf(pt_regs)));
+  const saved = new StructBytes(
+    pt_regs.x86_64,
+    K.map.model,
+    M.u8.slice(crash.regs, crash.regs + K.sizeOf(pt_regs.x86_64)),
+  );
   const { current, nmiRegs } = K.percpu[crash.cpu]!;
   const { text, data } = K.sections;
   const logEnd = M.u32[at("log_end") >>> 2]!;
   const trace = result.console.map((line) => line.text).find((line) => line.startsWith("Call Trace:")) ?? "";
   return {
     ...{ vmcore, vmlinux, jiffies, record: result.record },
-    registers: new Map(Object.keys(pt_regs.fields).map((field) => [field, saved.getBig(field)])),
+    registers: new Map(Object.keys(pt_regs.x86_64.fields).map((field) => [field, saved.getBig(field)])),
     release: textAt(at("system_utsname") + 2 * 65, at("system_utsname") + 3 * 65),
     log: Buffer.from(M.u8.subarray(at("__log_buf"), at("__log_buf") + logEnd)).toString("latin1"),
     callTrace: [...trace.matchAll(/\{(\w+)\+/g)].map((match) => match[1]!),

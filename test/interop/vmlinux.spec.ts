@@ -135,7 +135,7 @@ test.for(["x86_64", "i386"] as const)(
     need(context, "gcc");
     const path = save(`types-${platform}`, writeVmlinux(imageOf(platform)));
     const object = join(scratch, `${platform}.o`);
-    const types = namedTypes().map((type) => {
+    const types = namedTypes(platform).map((type) => {
       const keyword =
         type.kind === "struct" ? (type.union ? "union " : "struct ") : type.kind === "enum" ? "enum " : "";
       return `${keyword}${type.name}`;
@@ -143,7 +143,7 @@ test.for(["x86_64", "i386"] as const)(
     // A use of each type keeps gcc from leaving it out.
     const uses = types.map((type, i) => `${type} *use${i};`).join("\n");
     const flag = platform === "i386" ? "-m32" : "-m64";
-    const source = `${cSource(namedTypes())}\n${uses}\n`;
+    const source = `${cSource(namedTypes(platform))}\n${uses}\n`;
     expect(run("gcc", [flag, "-g", "-w", "-c", "-o", object, "-x", "c", "-"], source)).toMatchObject({
       code: 0,
       stderr: "",
@@ -173,7 +173,7 @@ test("gdb prints static objects by type, and names functions", (context) => {
   expect(said.split("\n")).toEqual([
     `$1 = (unsigned long *) ${at("jiffies")} <jiffies>`,
     "type = unsigned int [5][3]",
-    `$2 = ${kernel.sizeOf(namedTypes().find((type) => type.name === "task_struct")!)}`,
+    `$2 = ${kernel.sizeOf(namedTypes("x86_64").find((type) => type.name === "task_struct")!)}`,
     `$3 = ${at("linux_banner")} <linux_banner> "Linux version 2.6.9-5.ELsmp (build@dumplab)\\n"`,
     `Symbol "schedule" is at ${at("schedule")} in a file compiled without debugging.`,
     "type = <data variable, no debug info>",

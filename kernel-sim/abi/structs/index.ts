@@ -1,7 +1,7 @@
 // Every named C type of the kernel proper: what DWARF, the docs and the layout tests are made from.
 //
 // A new file of structs is added here; a test compares this list with the folder.
-import type { CType, EnumType, StructType, Typedef } from "../types.ts";
+import type { CType, DataModel, EnumType, StructType, Typedef } from "../types.ts";
 import * as base from "./base.ts";
 import * as block from "./block.ts";
 import * as devices from "./devices.ts";
@@ -9,6 +9,7 @@ import * as fs from "./fs.ts";
 import * as mm from "./mm.ts";
 import * as module from "./module.ts";
 import * as net from "./net.ts";
+import * as registers from "./registers.ts";
 import * as sched from "./sched.ts";
 import * as scsi from "./scsi.ts";
 import * as signal from "./signal.ts";
@@ -23,6 +24,7 @@ export const STRUCT_FILES: Readonly<Record<string, Readonly<Record<string, unkno
   mm,
   module,
   net,
+  registers,
   sched,
   scsi,
   signal,
@@ -38,7 +40,11 @@ const isNamed = (value: unknown): value is NamedType => {
   return (kind === "struct" || kind === "enum" || kind === "typedef") && name !== "";
 };
 
-/** The structs, unions, enums and typedefs that the files export, each once, in the order of the files. */
-export function namedTypes(): readonly NamedType[] {
-  return [...new Set(Object.values(STRUCT_FILES).flatMap((file) => Object.values(file).filter(isNamed)))];
+/**
+ * The structs, unions, enums and typedefs that the files export, each once, in the order of the files; and what the platform
+ * has in place of others'.
+ */
+export function namedTypes(platform: DataModel["name"]): readonly NamedType[] {
+  const common = Object.values(STRUCT_FILES).flatMap((file) => Object.values(file).filter(isNamed));
+  return [...new Set([...common, registers.pt_regs[platform]])];
 }

@@ -136,31 +136,6 @@ export const x8664_pda = struct("x8664_pda", {
   apic_timer_irqs: uint,
 });
 
-/** What exception and interrupt entry leaves on the stack, in hardware order (asm-x86_64/ptrace.h). */
-export const pt_regs = struct("pt_regs", {
-  r15: ulong,
-  r14: ulong,
-  r13: ulong,
-  r12: ulong,
-  rbp: ulong,
-  rbx: ulong,
-  r11: ulong,
-  r10: ulong,
-  r9: ulong,
-  r8: ulong,
-  rax: ulong,
-  rcx: ulong,
-  rdx: ulong,
-  rsi: ulong,
-  rdi: ulong,
-  orig_rax: ulong,
-  rip: ulong,
-  cs: ulong,
-  eflags: ulong,
-  rsp: ulong,
-  ss: ulong,
-});
-
 /** A gate of the interrupt descriptor table (asm-x86_64/desc.h; the AMD64 manual's layout, bit fields as their words). */
 export const gate_struct = struct("gate_struct", {
   offset_low: u16,

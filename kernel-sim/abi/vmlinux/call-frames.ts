@@ -3,7 +3,7 @@
 // Debuggers can guess this from `push rbp; mov rbp,rsp`, but only in functions they know; and no guess gets past an
 // interrupt, where the interrupted context lies in a pt_regs.
 import { layoutOf, type DataModel } from "../types.ts";
-import { pt_regs } from "../structs/sched.ts";
+import { pt_regs } from "../structs/registers.ts";
 import { ByteWriter } from "./byte-writer.ts";
 
 const CFA = {
@@ -126,7 +126,7 @@ export function debugFrame(model: DataModel, ranges: readonly CodeRange[]): Uint
 
 /** Everything is in the pt_regs, whose address the expression `regs` gives. */
 function interruptRules(out: ByteWriter, model: DataModel, registers: Registers, regs: readonly number[]): void {
-  const layout = layoutOf(pt_regs, model);
+  const layout = layoutOf(pt_regs[model.name], model);
   out.bytes([CFA.defCfaExpression, regs.length, ...regs]);
   for (const [name, number] of Object.entries(registers.saved)) {
     const field = layout.fields.get(name);

@@ -201,7 +201,7 @@ export function writeVmlinux(kernel: Kernel, options: VmlinuxOptions = {}): Uint
     ...(withModules ? modules.map((s) => named(s, moduleAddress(s.addr))) : []),
   ];
 
-  const unit = dataEntries(kernel, own, [...namedTypes(), ...(options.types ?? [])]);
+  const unit = dataEntries(kernel, own, [...namedTypes(model.name), ...(options.types ?? [])]);
   const { info, abbrev } = encodeUnit(unit, model.littleEndian, model.wordBytes);
   sections.push({ name: ".debug_info", bytes: info }, { name: ".debug_abbrev", bytes: abbrev });
   const frames = debugFrame(model, codeRanges(kernel, own));
