@@ -14,7 +14,7 @@ import {
   type Program,
   type Running,
 } from "../../emulator/cpu/cpu.ts";
-import { M, peekPtr, poke32, pokePtr, virtualOf } from "../abi/ram.ts";
+import { M, peekPtr, pokePtr, virtualOf } from "../abi/ram.ts";
 import type { Kernel } from "./kernel.ts";
 import {
   BODY_OFFSET,

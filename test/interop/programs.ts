@@ -10,6 +10,7 @@ const PACKAGES = {
   "eu-elflint": "elfutils",
   gcc: "gcc",
   gdb: "gdb",
+  "gdb-multiarch": "gdb-multiarch",
   makedumpfile: "makedumpfile",
   crash: "crash",
 } as const;
@@ -51,9 +52,15 @@ export interface GdbFiles {
 }
 
 /** gdb in batch mode, with nothing but what it is told: one command after the other. */
-export function gdb({ program, core }: GdbFiles, ...commands: readonly string[]): RunResult {
+export const gdb = (files: GdbFiles, ...commands: readonly string[]): RunResult => runGdb("gdb", files, commands);
+
+/** As gdb; knows every architecture. */
+export const gdbMultiarch = (files: GdbFiles, ...commands: readonly string[]): RunResult =>
+  runGdb("gdb-multiarch", files, commands);
+
+function runGdb(which: Program, { program, core }: GdbFiles, commands: readonly string[]): RunResult {
   const args = ["-batch", "-nx", "-iex", "set debuginfod enabled off", "-iex", "set width 0"];
   if (program !== undefined) args.push(program);
   if (core !== undefined) args.push("-c", core);
-  return run("gdb", [...args, ...commands.flatMap((command) => ["-ex", command])]);
+  return run(which, [...args, ...commands.flatMap((command) => ["-ex", command])]);
 }
