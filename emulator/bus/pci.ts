@@ -7,6 +7,16 @@ export interface BarSpec {
   readonly size: number;
 }
 
+/**
+ * I/O ports that a function decodes where the PC/AT had them, without a base address register: an IDE function in
+ * compatibility mode. They stand for the BAR of that number. [PCI IDE controller specification 1.0, 2.1]
+ */
+export interface LegacyPorts {
+  readonly bar: number;
+  readonly base: number;
+  readonly size: number;
+}
+
 export interface PciIdentity {
   readonly vendorId: number;
   readonly deviceId: number;
@@ -15,7 +25,13 @@ export interface PciIdentity {
   readonly revision: number;
   readonly subsystemVendorId?: number;
   readonly subsystemId?: number;
-  readonly bars: readonly BarSpec[];
+  /** By number; undefined for one that the function does not have. */
+  readonly bars: readonly (BarSpec | undefined)[];
+  /** 1 (INTA#) by default; 0 for a function without an INTx pin. */
+  readonly interruptPin?: number;
+  readonly legacyPorts?: readonly LegacyPorts[];
+  /** The ISA interrupts (edge-triggered) that it drives beside or instead of INTx. */
+  readonly legacyIrqs?: readonly number[];
 }
 
 /** What a device can reach: its calendar, memory by DMA, and where it reports what nobody should do. */
@@ -64,13 +80,17 @@ export abstract class PciDevice {
   onInterruptLine: (asserted: boolean) => void = () => {};
   /** Set before a driver probes, on a device that does not see the machine's RAM. */
   dmaPort: DmaPort | undefined;
+  /** Set by the bus: drives one of `identity.legacyIrqs`. */
+  onLegacyLine: (irq: number, asserted: boolean) => void = () => {};
   private lineAsserted = false;
 
   constructor(host: DeviceHost, name: string, identity: PciIdentity) {
     this.host = host;
     this.name = name;
     this.identity = identity;
-    for (const { kind, size } of identity.bars) {
+    for (const bar of identity.bars) {
+      if (!bar) continue;
+      const { kind, size } = bar;
       // The sizing protocol can only tell powers of two, and the low bits of a BAR are flags.
       if (!(size >= (kind === "io" ? 4 : 16) && size <= 2 ** 31 && Number.isInteger(Math.log2(size)))) {
         throw new Error(
@@ -86,7 +106,7 @@ export abstract class PciDevice {
     config.setUint16(0x0a, identity.classCode >>> 8, true);
     config.setUint16(0x2c, identity.subsystemVendorId ?? identity.vendorId, true);
     config.setUint16(0x2e, identity.subsystemId ?? 0, true);
-    config.setUint8(0x3d, 1);
+    config.setUint8(0x3d, identity.interruptPin ?? 1);
   }
 
   /** Reads `size` bytes (1, 2, 4) of a register in BAR `bar`. Unsigned. */
@@ -109,6 +129,20 @@ export abstract class PciDevice {
   /** True when the driver has switched bus mastering on; DMA without it is a driver's mistake. */
   get busMaster(): boolean {
     return (this.config.getUint16(0x04, true) & 0x4) !== 0;
+  }
+
+  /** The BAR (or the legacy ports that stand for one) and the offset that an I/O port decodes to; undefined when it is not ours. */
+  decodePort(port: number): { readonly bar: number; readonly offset: number } | undefined {
+    if ((this.config.getUint16(0x04, true) & 0x1) === 0) return undefined;
+    for (const { bar, base, size } of this.identity.legacyPorts ?? []) {
+      if (port >= base && port < base + size) return { bar, offset: port - base };
+    }
+    for (const [bar, spec] of this.identity.bars.entries()) {
+      const base = this.barBases[bar] ?? 0;
+      if (spec?.kind === "io" && base !== 0 && port >= base && port < base + spec.size)
+        return { bar, offset: port - base };
+    }
+    return undefined;
   }
 
   readConfig(offset: number, size: number): number {
@@ -148,6 +182,7 @@ export class PciBus {
     if (this.slots.has(devfn)) throw new Error(`pci: slot ${devfn >> 3}.${devfn & 7} is taken`);
     this.slots.set(devfn, device);
     device.identity.bars.forEach((bar, i) => {
+      if (!bar) return;
       const size = Math.max(bar.size, bar.kind === "io" ? 4 : 4096);
       if (bar.kind === "io") {
         this.nextIo = Math.ceil(this.nextIo / size) * size;
@@ -161,6 +196,26 @@ export class PciBus {
     });
     device.config.setUint8(0x3c, irq);
     device.onInterruptLine = (asserted) => setLine(irq, asserted);
+    device.onLegacyLine = setLine;
+  }
+
+  /** An I/O read cycle of `size` bytes, as a CPU's `in` makes it. All ones when nobody answers. */
+  portRead(port: number, size: number): number {
+    for (const device of this.slots.values()) {
+      const at = device.decodePort(port);
+      if (at) return device.read(at.bar, at.offset, size);
+    }
+    return 2 ** (8 * size) - 1;
+  }
+
+  /** An I/O write cycle; lost when nobody answers. */
+  portWrite(port: number, size: number, value: number): void {
+    for (const device of this.slots.values()) {
+      const at = device.decodePort(port);
+      if (!at) continue;
+      device.write(at.bar, at.offset, size, value);
+      return;
+    }
   }
 
   device(devfn: number): PciDevice | undefined {

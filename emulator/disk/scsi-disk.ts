@@ -44,6 +44,7 @@ export class ScsiDisk implements PullingTarget, ControllerState {
   readonly faults = new Faults();
   readonly guard = new WriteGuard();
   private readonly events: EventQueue;
+  private readonly mechanics: Mechanics;
   private readonly stations: Stations;
   private readonly controller: ControllerCommands;
   private readonly tasks: TaskSet;
@@ -68,7 +69,7 @@ export class ScsiDisk implements PullingTarget, ControllerState {
     this.identity = { ...DEFAULT_IDENTITY, ...options.identity };
     this.timing = resolveDiskTiming(options.timing);
     this.media = new DiskMedia(pool, options);
-    const mechanics = new Mechanics(this.timing, this.media.sectors);
+    const mechanics = (this.mechanics = new Mechanics(this.timing, this.media.sectors));
     const hasCache = this.timing.cacheBytes > 0;
     const geometry = {
       sectors: this.media.sectors,
@@ -111,6 +112,11 @@ export class ScsiDisk implements PullingTarget, ControllerState {
   }
   get present(): boolean {
     return !this.off && !(this.special && this.faults.inForce("device gone", this.events.now));
+  }
+
+  /** Sets the rate of the link to the host, in bytes per second, for the commands that start from now on. */
+  setLinkRate(bytesPerSecond: number): void {
+    this.mechanics.setLinkRate(bytesPerSecond);
   }
 
   /** Raises a unit attention; a reset's replaces the others. */

@@ -92,7 +92,7 @@ export class Mechanics {
   private readonly sectorsPerZone: number;
   private readonly fullStrokeExtraNs: number;
   private readonly sectorsPerCylinder: number;
-  private readonly busNsPerSector: number;
+  private busNsPerSector: number;
 
   constructor(timing: DiskTiming, sectors: number) {
     this.timing = timing;
@@ -127,6 +127,11 @@ export class Mechanics {
   /** Media time of a run of sectors, at the density of its first one. */
   transferNs(lba: number, sectors: number): number {
     return this.nsPerSector[this.zoneOf(lba)]! * sectors;
+  }
+
+  /** The link to the host now runs at this rate: what host and disk have agreed on, at most the disk's own bus rate. */
+  setLinkRate(bytesPerSecond: number): void {
+    this.busNsPerSector = (SECTOR_SIZE * 1e9) / Math.min(bytesPerSecond, this.timing.busBytesPerSecond);
   }
 
   busNs(sectors: number): number {

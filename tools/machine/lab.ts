@@ -100,7 +100,7 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
   };
   setAccessHook((devfn, count, hit) => {
     const adapter = hardware.adapters.find((a) => a.devfn === devfn)!;
-    for (const window of pciFunctionOf(adapter.chip, devfn).windows.values()) window.atAccess(count, hit);
+    pciFunctionOf(adapter.chip, devfn).accesses.at(count, hit);
   });
   return lab;
 }
