@@ -8,6 +8,7 @@ import { K, type Kernel } from "./kernel.ts";
 import { kfunc } from "./kfunc.ts";
 import { touch_nmi_watchdog } from "./nmi.ts";
 import { savedRegisters } from "./registers.ts";
+import { userMode } from "../load/user-mode.ts";
 import { Spinlock, local_irq_disable, spin_lock, spin_unlock } from "./spinlock.ts";
 import { mdelay, msleep } from "./timer.ts";
 
@@ -194,5 +195,20 @@ describe("OS_INIT to all CPUs", () => {
     // All land within the latency of the signal and one plain section.
     const clocks = k.machine.cpus.map(({ abandoned }) => abandoned[0]!.clock);
     expect(Math.max(...clocks) - Math.min(...clocks)).toBeLessThanOrEqual(2000);
+  });
+
+  test("that meets a process in its own code says so, and goes on to the dump", () => {
+    const k = bootTestMachine();
+    let dumps = 0;
+    k.crashdump.diskdump = function* () {
+      dumps++;
+      return 0;
+    };
+    runKernel(k, function* () {
+      k.machine.ioApic.sendLanding(k.machine.cpus[0]!, "init", "os_init", cpu.clock + 1e6);
+      yield* userMode(10e6);
+    });
+    expect(dumps).toBe(1);
+    expect(lines(k)).toContain("RIP: 0033: in user mode");
   });
 });

@@ -179,8 +179,13 @@ export const show_registers = kfunc("show_registers", function* (regs: number) {
   yield* printk(`CPU ${c.id} \n`, 0);
   yield* printk(`Modules linked in: ${[...K.modules.loaded.keys()].reverse().join(" ")}\n`, 0);
   yield* printk(`Pid: ${task.pid}, comm: ${task.comm} ${print_tainted()} ${K.release}\n`, 0);
-  yield* printk(`RIP: 0010:[<${hex(ip)}>] <${hex(ip)}>{${K.functionAt(ip) ?? "?"}+${ip % FUNCTION_BYTES}}\n`, 0);
-  yield* printk(`RSP: 0018:${hex(sp)}\n`, 0);
+  if (Number.isNaN(ip)) {
+    // An NMI or INIT met a process in its own code: what its registers hold is no address of the kernel's.
+    yield* printk("RIP: 0033: in user mode\n", 0);
+  } else {
+    yield* printk(`RIP: 0010:[<${hex(ip)}>] <${hex(ip)}>{${K.functionAt(ip) ?? "?"}+${ip % FUNCTION_BYTES}}\n`, 0);
+    yield* printk(`RSP: 0018:${hex(sp)}\n`, 0);
+  }
   yield* printk(`Process ${task.comm} (pid: ${task.pid}, threadinfo ${hex(task.stack)}, task ${hex(task.addr)})\n`, 0);
   yield* printk("Call Trace:", 0);
   for (const { name, offset } of returnsFrom(fp).slice(0, 16)) yield* printk(`{${name}+${offset}} `, 0);
