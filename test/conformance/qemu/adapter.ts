@@ -1,6 +1,6 @@
 // What the harness must know of an adapter: how QEMU makes one, and which of our drivers drives it. One file per adapter.
 import type { Running } from "../../../emulator/cpu/cpu.ts";
-import type { Scsi_Host } from "../../../kernel-sim/scsi/host.ts";
+import type { Scsi_Host, scsi_cmnd } from "../../../kernel-sim/scsi/host.ts";
 import type { Forgets } from "./qemu-function.ts";
 
 /** Where adapters are plugged on QEMU's bus and on ours. */
@@ -23,4 +23,21 @@ export interface QemuAdapter {
   load(): void;
   /** Probes. Context: process. */
   init(): Running<Scsi_Host[]>;
+  /** Commands that the adapter has. */
+  held(host: Scsi_Host): scsi_cmnd[];
+  /** Masks the adapter's interrupts, or lets them through as the driver has them. Context: process. */
+  mask(host: Scsi_Host, masked: boolean): void;
+  /** A line of the log that each handler leaves behind when it has done what it should. */
+  readonly says: Readonly<Record<ErrorHandler, string>>;
+  /** What puts the adapter into the scenario "learn". */
+  readonly scenario: readonly string[];
 }
+
+/** The error handling hooks, the mildest first. */
+export const ERROR_HANDLERS = {
+  eh_abort_handler: "abort",
+  eh_device_reset_handler: "target reset",
+  eh_bus_reset_handler: "bus reset",
+  eh_host_reset_handler: "host reset",
+} as const;
+export type ErrorHandler = keyof typeof ERROR_HANDLERS;

@@ -16,6 +16,7 @@ import { scsi_allocate_request, scsi_wait_req } from "../../../kernel-sim/scsi/i
 import { GFP_HIGHUSER, alloc_page } from "../../../kernel-sim/mm/page-alloc.ts";
 import { page_to_phys } from "../../../kernel-sim/mm/page.ts";
 import { transfer } from "../../../hba/mptfusion/driver-testing.ts";
+import type { ErrorHandler } from "./adapter.ts";
 import type { QemuRig } from "./rig.ts";
 
 /** Pages of ordinary memory, for the rig's life, no two of them neighbours: each is an element of its own. Returns their addresses. */
@@ -156,10 +157,7 @@ const rw10 = (opcode: number, lba: number, sectors: number): number[] => [
 ];
 
 /** Calls an error handler's hook for a command as the mid-layer does. Returns: what it says. Context: process. */
-export function* handle(
-  cmd: scsi_cmnd,
-  hook: "eh_abort_handler" | "eh_device_reset_handler" | "eh_bus_reset_handler" | "eh_host_reset_handler",
-): Generator<void, number, void> {
+export function* handle(cmd: scsi_cmnd, hook: ErrorHandler): Generator<void, number, void> {
   const { host_lock, hostt } = cmd.device.host;
   const flags = yield* spin_lock_irqsave(host_lock);
   const said = yield* hostt[hook]!(cmd);

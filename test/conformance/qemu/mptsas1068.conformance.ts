@@ -1,95 +1,30 @@
 // Goal: our Fusion-MPT driver is right about the hardware, not only about our own model of it. Method: the driver as it is runs
 // on QEMU's mptsas1068; what it wrote is read off QEMU's disk image.
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { DMA_FROM_DEVICE, DMA_TO_DEVICE, SUCCESS } from "../../../kernel-sim/scsi/host.ts";
-import { do_fork } from "../../../kernel-sim/core/fork.ts";
-import { M } from "../../../kernel-sim/abi/ram.ts";
-import { local_irq_disable, local_irq_enable } from "../../../kernel-sim/core/spinlock.ts";
-import { msleep } from "../../../kernel-sim/core/timer.ts";
-import type { Running } from "../../../emulator/cpu/cpu.ts";
-import { MPI, MPI_HIM_DIM } from "../../../hba/mptfusion/registers.ts";
-import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { FileStore } from "../../../diskdump/userspace/file-store.ts";
-import { DEFAULT_LOAD, start_load, type Load } from "../../../kernel-sim/load/load.ts";
-import { loadScenario } from "../../../tools/scenario/load.ts";
-import { runTrialOn } from "../../../tools/trial/run.ts";
-import { dumplab } from "../../cli/dumplab.ts";
-import { buildQemuHardware } from "./qemu-hardware.ts";
+import { beforeAll, describe, expect, test } from "vitest";
 import { MPI_FUNCTION_SCSI_IO_REQUEST, SCSIIORequest } from "../../../hba/mptfusion/messages.ts";
-import type { Mischief } from "./qemu-function.ts";
-import { qemuInstalled, QEMU_PACKAGE } from "./qtest.ts";
-import { conformanceCell } from "../cell.ts";
-import {
-  commandFor,
-  contents,
-  fill,
-  handle,
-  polled,
-  read10,
-  roundTrip,
-  send,
-  takePages,
-  transfer,
-  transferAll,
-  write10,
-  type Piece,
-} from "./io.ts";
+import { MPI } from "../../../hba/mptfusion/registers.ts";
+import { DMA_FROM_DEVICE } from "../../../kernel-sim/scsi/host.ts";
+import { read10, roundTrip, send } from "./io.ts";
 import { mptsas1068 } from "./mptsas1068.ts";
-import { QemuRig, type RigOptions } from "./rig.ts";
-import type { MPT_SCSI_HOST } from "../../../hba/mptfusion/driver-scsi-host.ts";
+import type { Mischief } from "./qemu-function.ts";
+import type { QemuRig } from "./rig.ts";
+import { testScsiDriver } from "./scsi-tests.ts";
+import { qemuSuite } from "./suite.ts";
 
 const MIB = 1 << 20;
-/** So slow that commands pile up at the adapter. */
-const SLOW = `,throttling.bps-total=${3 * MIB}`;
-const hdOf = (rig: QemuRig): MPT_SCSI_HOST => rig.hosts[0]!.hostdata as MPT_SCSI_HOST;
+const GOOD = { wrote: true, onDisk: true, read: true, same: true };
 
 describe("our driver on QEMU's mptsas1068", () => {
-  const cell = conformanceCell("mptsas", "qemu");
-  const rigs: QemuRig[] = [];
-  afterAll(async () => {
-    for (const rig of rigs) {
-      await rig.stop();
-      rig.remove();
-    }
-  });
-  const start = async (options?: RigOptions): Promise<QemuRig> => {
-    const rig = await QemuRig.start(mptsas1068, options);
-    rigs.push(rig);
-    return rig;
-  };
-
-  beforeEach((context) => {
-    if (!qemuInstalled()) cell.skip(context, `QEMU is missing; "apt-get install -y ${QEMU_PACKAGE}" lets this run`);
-  });
+  const suite = qemuSuite(mptsas1068);
+  const { cell, runs, start } = suite;
+  testScsiDriver(mptsas1068, suite);
 
   let rig: QemuRig;
   beforeAll(async () => {
-    if (!qemuInstalled()) return;
-    rig = await start({
-      cpus: 4,
-      disks: [
-        { id: 0, sizeBytes: 64 * MIB },
-        { id: 3, sizeBytes: 96 * MIB },
-        { id: 6, sizeBytes: 32 * MIB, drive: SLOW },
-      ],
-    });
+    if (runs) rig = await start({ disks: [{ id: 1, sizeBytes: 16 * MIB }] });
   });
 
-  test("finds the disks by their target ids, with their sizes, and queues deep", () => {
-    expect(rig.sds.map((sd) => [sd.disk.name, sd.device.id, sd.disk.capacity])).toEqual([
-      ["sda", 0, 131072],
-      ["sdb", 3, 196608],
-      ["sdc", 6, 65536],
-    ]);
-    expect(rig.sds[0]!.device.s.queue_depth).toBe(31);
-    expect(rig.log().join("\n")).toContain("Vendor: QEMU      Model: QEMU HARDDISK");
-    expect(rig.kernel.reports).toEqual([]);
-    cell.exercised("probe");
-  });
-
-  test("writes and reads what it was given, also through chained scatter-gather lists", () => {
+  test("chains what does not fit into one request frame", () => {
     let chained = 0;
     rig.adapter.mischief = {
       beforeWrite: (_bar, offset, value) => {
@@ -98,209 +33,19 @@ describe("our driver on QEMU's mptsas1068", () => {
         return value;
       },
     };
-    for (const count of [1, 4, 5, 6, 7, 16, 17, 27, 40]) {
-      expect([count, roundTrip(rig, 0, count * 1000, count)]).toEqual([
-        count,
-        { wrote: true, onDisk: true, read: true, same: true },
-      ]);
-    }
+    // Six elements fit into a frame of 128 bytes.
+    for (const count of [6, 7, 16, 40]) expect(roundTrip(rig, 0, count * 400, count)).toEqual(GOOD);
     rig.adapter.mischief = {};
-    // What does not fit into a frame of 128 bytes: 7 pages and more, there and back.
-    expect(chained).toBe(10);
+    // There and back.
+    expect(chained).toBe(6);
     cell.exercised("scatter-gather chains");
   });
 
-  test("moves 12 MiB on three disks at once, with many commands at the adapter", () => {
-    let most = 0;
-    const hd = hdOf(rig);
-    const plain = hd.setLookup.bind(hd);
-    hd.setLookup = (index, cmd) => {
-      plain(index, cmd);
-      most = Math.max(most, hd.lookup.filter((entry) => entry !== undefined).length);
-    };
-    const pieces: Piece[] = Array.from({ length: 48 }, (_, i) => ({
-      disk: i % 3,
-      sector: 8192 + i * 640,
-      pages: takePages(rig, 32),
-    }));
-    for (const { sector, pages } of pieces) fill(rig, pages, sector);
-    const { interrupts } = rig.adapter;
-    expect(transferAll(rig, true, pieces)).toEqual([]);
-    for (const { disk, sector, pages } of pieces) {
-      expect(contents(rig, pages).equals(rig.onDisk(disk, sector, pages.length * 4096))).toBe(true);
-    }
-    const wanted = pieces.map(({ pages }) => contents(rig, pages));
-    for (const { pages } of pieces) fill(rig, pages, 0);
-    expect(transferAll(rig, false, pieces)).toEqual([]);
-    expect(pieces.every(({ pages }, i) => contents(rig, pages).equals(wanted[i]!))).toBe(true);
-    expect(most).toBeGreaterThan(8);
-    expect(rig.adapter.interrupts).toBeGreaterThan(interrupts);
-    expect(rig.adapter.disappointments).toEqual([]);
-    expect(rig.qemu.ram.lentBuffers).toBe(0);
-    cell.exercised(`6 MiB written and read back on 3 disks`, "queue depth > 8");
-  });
-
-  test("a command that fails comes back with its sense data", () => {
-    rig.kernel.enter();
-    // READ(10) of the sector behind the last one: ILLEGAL REQUEST, LBA out of range.
-    const cdb = [0x28, 0, 0, 2, 0, 0, 0, 0, 1, 0];
-    expect(send(rig, rig.sds[0]!.device, cdb, 512, DMA_FROM_DEVICE)).toMatchObject({ sense: [5, 0x21, 0] });
-    cell.exercised("error with sense");
-  });
-
-  test("polls to the end of a command with interrupts off on both sides", () => {
-    const sdev = rig.sds[1]!.device;
-    const buffer = rig.kernel.bootmem(16384, 4096);
-    const results: number[] = [];
-    const { interrupts } = rig.adapter;
-    rig.run(function* () {
-      const cmd = commandFor(sdev);
-      local_irq_disable();
-      hdOf(rig).ioc.chip.writel(0xffffffff, MPI.IntMask);
-      for (let i = 0; i < 64; i++) {
-        for (let at = 0; at < 16384; at += 4) M.u32[(buffer + at) >>> 2] = at ^ Math.imul(i + 1, 0x01000193);
-        results.push(yield* polled(cmd, write10(40_000 + i * 32, 32), buffer, 16384, DMA_TO_DEVICE));
-        const wanted = Buffer.from(M.u8.slice(buffer, buffer + 16384));
-        M.u8.fill(0, buffer, buffer + 16384);
-        results.push(yield* polled(cmd, read10(40_000 + i * 32, 32), buffer, 16384, DMA_FROM_DEVICE));
-        expect(wanted.equals(M.u8.subarray(buffer, buffer + 16384))).toBe(true);
-        expect(wanted.equals(rig.onDisk(1, 40_000 + i * 32, 16384))).toBe(true);
-      }
-      hdOf(rig).ioc.chip.writel(MPI_HIM_DIM, MPI.IntMask);
-      yield* local_irq_enable();
-    });
-    expect(results.every((result) => result === 0)).toBe(true);
-    expect(rig.adapter.interrupts).toBe(interrupts);
-    cell.exercised("poll mode, 2 MiB");
-  });
-
-  describe.each([
-    ["eh_abort_handler", "abort", "task abort: SUCCESS"],
-    ["eh_device_reset_handler", "target reset", "target reset: SUCCESS"],
-    ["eh_bus_reset_handler", "bus reset", "bus reset: SUCCESS"],
-    ["eh_host_reset_handler", "host reset", "Initiating ioc0 recovery"],
-  ] as const)("%s", (hook, what, line) => {
-    test("ends a command that the disk works on; sent again, it arrives", async () => {
-      // The first write fills the bucket, the second one waits half a second in QEMU.
-      const slow = await start({ disks: [{ id: 2, sizeBytes: 8 * MIB, drive: ",throttling.bps-write=262144" }] });
-      const pages = takePages(slow, 44);
-      fill(slow, pages, 7);
-      let said = -1;
-      let held = true;
-      const good: boolean[] = [];
-      slow.run(function* () {
-        good.push(yield* transfer(slow.sds[0]!, true, 0, pages.slice(0, 40)));
-        yield* do_fork("writer", () => noting(good, transfer(slow.sds[0]!, true, 2048, pages.slice(40))), 1);
-        yield* msleep(5);
-        const { lookup } = hdOf(slow);
-        const frame = lookup.findIndex((entry) => entry !== undefined);
-        const cmd = lookup[frame]!;
-        said = yield* handle(cmd, hook);
-        // The mid-layer may have sent it again, in another frame.
-        held = lookup[frame] === cmd;
-        while (good.length < 2) yield* msleep(10);
-      });
-      expect({ said, held, good }).toEqual({ said: SUCCESS, held: false, good: [true, true] });
-      expect(slow.log().join("\n")).toContain(line);
-      expect(contents(slow, pages.slice(40)).equals(slow.onDisk(0, 2048, 4 * 4096))).toBe(true);
-      expect(slow.qemu.ram.lentBuffers).toBe(0);
-      expect(slow.adapter.disappointments).toEqual([]);
-      cell.exercised(what);
-    });
-  });
-
-  test("retries what the disk aborts once, and fails what it always fails", async () => {
-    const broken = await start({
-      disks: [
-        {
-          id: 0,
-          sizeBytes: 8 * MIB,
-          blkdebug: [
-            ...["[inject-error]", 'event = "write_aio"', 'errno = "5"', 'sector = "2048"', 'once = "on"'],
-            ...["[inject-error]", 'event = "read_aio"', 'iotype = "read"', 'errno = "5"', 'sector = "4096"'],
-          ],
-        },
-      ],
-    });
-    expect(roundTrip(broken, 0, 2048, 4)).toEqual({ wrote: true, onDisk: true, read: true, same: true });
-    expect(roundTrip(broken, 0, 4096, 4)).toMatchObject({ wrote: true, onDisk: true, read: false });
-    expect(roundTrip(broken, 0, 6144, 4)).toMatchObject({ read: true, same: true });
-    cell.exercised("I/O errors");
-  });
-
-  test("keeps what processes were promised, under a load of buffered and direct I/O", async () => {
-    const busy = await start({ cpus: 4, disks: [0, 1].map((id) => ({ id, sizeBytes: 32 * MIB })) });
-    let load: Load | undefined;
-    busy.run(function* () {
-      load = yield* start_load({ ...DEFAULT_LOAD, processes: 6, devices: ["sda", "sdb"], fileBytes: 4 * MIB });
-      yield* msleep(40);
-      load.stopping = true;
-      while (load.running > 0) yield* msleep(10);
-    });
-    expect(load!.calls).toBeGreaterThan(300);
-    expect(load!.complaints).toEqual([]);
-    const read = (disk: string, sector: number, into: Uint8Array): void =>
-      into.set(busy.onDisk(disk === "sda" ? 0 : 1, sector, into.length));
-    expect(load!.verify("acknowledged", read)).toEqual([]);
-    expect(busy.qemu.ram.strayPages()).toEqual([]);
-    cell.exercised("I/O load of 6 processes");
-  });
-
-  test.each(["os_init", "panic"])(
-    "a whole dump after %s under load goes through it, and savecore opens the image",
-    async (trigger) => {
-      const scenario = loadScenario("learn", ['adapters.0.model="sas1068"', `crash.trigger=${trigger}`]);
-      const machine = await buildQemuHardware(mptsas1068, scenario, 1);
-      try {
-        const image = machine.images.get("/dev/sdb")!;
-        const { startSector, sectors } = scenario.adapters[0]!.disks[1]!.partitions[0]!;
-        const elsewhere = (): string[] => [
-          digest(machine.images.get("/dev/sda")!, 0, Infinity),
-          digest(image, 0, startSector * 512),
-          digest(image, (startSector + sectors) * 512, Infinity),
-        ];
-        let before: string[] = [];
-        const { record, writeVmcore } = runTrialOn(machine.hardware, scenario, 1, {
-          onPhase: (phase) => {
-            if (phase === "dump header" && before.length === 0) before = elsewhere();
-          },
-        });
-        // The oracles have compared every page of the dump with RAM at the freeze.
-        expect(record).toMatchObject({ outcome: "complete", cause: null, findings: [] });
-        expect(elsewhere()).toEqual(before);
-        expect(machine.qemu.ram.strayPages()).toEqual([]);
-        const vmcore = join(machine.folder, "trial.vmcore");
-        writeVmcore(vmcore);
-        await machine.stop();
-        const saved = await dumplab(
-          "savecore",
-          image,
-          "--partition",
-          "1",
-          "--directory",
-          join(machine.folder, "crash"),
-        );
-        expect(saved).toMatchObject({ code: 0, err: "" });
-        expect(readFileSync(saved.out.trimEnd()).equals(readFileSync(vmcore))).toBe(true);
-        cell.exercised(`${trigger} under load, ${record.dumpedPages} pages dumped, saved and compared`);
-      } finally {
-        await machine.stop();
-        machine.remove();
-      }
-    },
-  );
-
   describe("a mistake between driver and chip is noticed:", () => {
-    let mutant: QemuRig;
-    beforeAll(async () => {
-      if (qemuInstalled()) mutant = await start({ disks: [{ id: 1, sizeBytes: 16 * MIB }] });
-    });
-    const GOOD = { wrote: true, onDisk: true, read: true, same: true };
-
     /** Changes each SCSI request frame on its way; `change` gets its bytes and its address. */
     const inFrames = (change: (frame: Buffer) => void): Mischief => ({
       beforeWrite: (_bar, offset, value) => {
-        const { ram } = mutant.qemu;
+        const { ram } = rig.qemu;
         const frame = offset === MPI.RequestFifo ? ram.peek(value & ~7, 128) : undefined;
         if (frame?.[SCSIIORequest.Function] === MPI_FUNCTION_SCSI_IO_REQUEST) {
           change(frame);
@@ -328,12 +73,12 @@ describe("our driver on QEMU's mptsas1068", () => {
       ["a buffer that was not mapped", { lend: () => false }, 1],
       ["a buffer that was not taken back", { giveBack: () => false }, 1],
     ])("%s", (_what, mischief, pages) => {
-      expect(roundTrip(mutant, 0, 1024, pages)).toEqual(GOOD);
-      mutant.adapter.mischief = mischief;
-      const outcome = roundTrip(mutant, 0, 4096, pages);
-      mutant.adapter.mischief = {};
+      expect(roundTrip(rig, 0, 1024, pages)).toEqual(GOOD);
+      rig.adapter.mischief = mischief;
+      const outcome = roundTrip(rig, 0, 4096, pages);
+      rig.adapter.mischief = {};
       expect(outcome).not.toEqual(GOOD);
-      expect(roundTrip(mutant, 0, 2048, pages)).toEqual(GOOD);
+      expect(roundTrip(rig, 0, 2048, pages)).toEqual(GOOD);
     });
 
     test("an interrupt that gets lost", async () => {
@@ -352,34 +97,13 @@ describe("our driver on QEMU's mptsas1068", () => {
       let kept = 0;
       const keep = (_bar: number, offset: number, value: number): number | null =>
         offset === MPI.ReplyFifo && ++kept <= 128 ? null : value;
-      mutant.adapter.mischief = { beforeWrite: keep };
-      const sdev = mutant.sds[0]!.device;
-      for (let i = 0; i < 129; i++) send(mutant, sdev, read10(0x7fffffff, 1), 512, DMA_FROM_DEVICE);
-      mutant.adapter.mischief = {};
-      expect(mutant.log().join("\n")).toMatch(/IOC is in FAULT state!!!\n +FAULT code = 0006h/);
-      expect(roundTrip(mutant, 0, 1024, 4)).toEqual(GOOD);
+      rig.adapter.mischief = { beforeWrite: keep };
+      const sdev = rig.sds[0]!.device;
+      for (let i = 0; i < 129; i++) send(rig, sdev, read10(0x7fffffff, 1), 512, DMA_FROM_DEVICE);
+      rig.adapter.mischief = {};
+      expect(rig.log().join("\n")).toMatch(/IOC is in FAULT state!!!\n +FAULT code = 0006h/);
+      expect(roundTrip(rig, 0, 1024, 4)).toEqual(GOOD);
       cell.exercised("mistakes on the way noticed");
     });
   });
 });
-
-/** Digest of the bytes of an image from `from` to `to`; holes and zeroes count the same. */
-function digest(path: string, from: number, to: number): string {
-  const store = FileStore.open(path);
-  const hash = createHash("sha256");
-  const end = Math.min(to, store.sizeBytes);
-  const chunk = Buffer.alloc(65536);
-  const zero = Buffer.alloc(chunk.length);
-  for (let at = store.nextData(from); at < end; at = store.nextData(at)) {
-    const piece = chunk.subarray(0, Math.min(chunk.length, end - at));
-    store.read(at, piece);
-    if (!piece.equals(zero.subarray(0, piece.length))) hash.update(`${at}`).update(piece);
-    at += piece.length;
-  }
-  store.close();
-  return hash.digest("hex");
-}
-
-function* noting(into: boolean[], running: Running<boolean>): Generator<void, void, void> {
-  into.push(yield* running);
-}

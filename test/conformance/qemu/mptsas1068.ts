@@ -1,6 +1,7 @@
 // QEMU's LSI SAS1068, and our Fusion-MPT driver.
 import { loadMptFusion, mptscsih_init } from "../../../hba/mptfusion/driver.ts";
-import { MPI, MPI_DIAG_RESET_ADAPTER } from "../../../hba/mptfusion/registers.ts";
+import type { MPT_SCSI_HOST } from "../../../hba/mptfusion/driver-scsi-host.ts";
+import { MPI, MPI_HIM_DIM, MPI_DIAG_RESET_ADAPTER } from "../../../hba/mptfusion/registers.ts";
 import { PCI_GSI } from "./qemu-machine.ts";
 import { ADAPTER_SLOT, type QemuAdapter } from "./adapter.ts";
 
@@ -15,4 +16,14 @@ export const mptsas1068: QemuAdapter = {
   disk: (id, drive) => `scsi-hd,bus=hba.0,scsi-id=${id},drive=${drive},wwn=0x500000000000${(0xa0 + id).toString(16)}0`,
   load: loadMptFusion,
   init: () => mptscsih_init(),
+  held: (host) => (host.hostdata as MPT_SCSI_HOST).lookup.filter((cmd) => cmd !== undefined),
+  mask: (host, masked) =>
+    (host.hostdata as MPT_SCSI_HOST).ioc.chip.writel(masked ? 0xffffffff : MPI_HIM_DIM, MPI.IntMask),
+  says: {
+    eh_abort_handler: "task abort: SUCCESS",
+    eh_device_reset_handler: "target reset: SUCCESS",
+    eh_bus_reset_handler: "bus reset: SUCCESS",
+    eh_host_reset_handler: "Initiating ioc0 recovery",
+  },
+  scenario: ['adapters.0.type="mptfusion"', 'adapters.0.model="sas1068"'],
 };

@@ -78,7 +78,7 @@ export class Qtest {
     spawnSync("mkfifo", [`${pipe}.in`, `${pipe}.out`]);
     const errors = openSync(join(folder, "stderr"), "w");
     const base = ["-S", "-nodefaults", "-no-user-config", "-display", "none"];
-    const child = spawn(QEMU, [...base, "-qtest", `pipe:${pipe}`, "-qtest-log", "/dev/null", ...args], {
+    const child = spawn(QEMU, [...base, "-qtest", `pipe:${pipe}`, "-qtest-log", "none", ...args], {
       stdio: ["ignore", "ignore", errors],
     });
     closeSync(errors);

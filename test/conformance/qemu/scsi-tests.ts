@@ -1,0 +1,284 @@
+// What every SCSI driver of ours has to show on QEMU's model of its chip, up to a whole dump.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { FileStore } from "../../../diskdump/userspace/file-store.ts";
+import type { Running } from "../../../emulator/cpu/cpu.ts";
+import { M } from "../../../kernel-sim/abi/ram.ts";
+import { do_fork } from "../../../kernel-sim/core/fork.ts";
+import { local_irq_disable, local_irq_enable } from "../../../kernel-sim/core/spinlock.ts";
+import { msleep } from "../../../kernel-sim/core/timer.ts";
+import { DEFAULT_LOAD, start_load, type Load } from "../../../kernel-sim/load/load.ts";
+import { DMA_FROM_DEVICE, DMA_TO_DEVICE, SUCCESS, type scsi_cmnd } from "../../../kernel-sim/scsi/host.ts";
+import { loadScenario } from "../../../tools/scenario/load.ts";
+import { runTrialOn } from "../../../tools/trial/run.ts";
+import { dumplab } from "../../cli/dumplab.ts";
+import { ERROR_HANDLERS, type ErrorHandler, type QemuAdapter } from "./adapter.ts";
+import {
+  commandFor,
+  contents,
+  fill,
+  handle,
+  polled,
+  read10,
+  roundTrip,
+  send,
+  takePages,
+  transfer,
+  transferAll,
+  write10,
+  type Piece,
+} from "./io.ts";
+import { buildQemuHardware } from "./qemu-hardware.ts";
+import type { QemuRig } from "./rig.ts";
+import type { Suite } from "./suite.ts";
+
+const MIB = 1 << 20;
+/** So slow that commands pile up at the adapter. */
+const SLOW = `,throttling.bps-total=${3 * MIB}`;
+
+/** The tests of a describe block. */
+export function testScsiDriver(adapter: QemuAdapter, { cell, runs, start }: Suite): void {
+  let rig: QemuRig;
+  beforeAll(async () => {
+    if (!runs) return;
+    rig = await start({
+      cpus: 4,
+      disks: [
+        { id: 0, sizeBytes: 64 * MIB },
+        { id: 3, sizeBytes: 96 * MIB },
+        { id: 6, sizeBytes: 32 * MIB, drive: SLOW },
+      ],
+    });
+  });
+
+  test("finds the disks by their target ids, with their sizes, and queues deep", () => {
+    rig.kernel.enter();
+    expect(rig.sds.map((sd) => [sd.disk.name, sd.device.id, sd.disk.capacity])).toEqual([
+      ["sda", 0, 131072],
+      ["sdb", 3, 196608],
+      ["sdc", 6, 65536],
+    ]);
+    expect(rig.sds[0]!.device.s.queue_depth).toBe(31);
+    expect(rig.log().join("\n")).toContain("Vendor: QEMU      Model: QEMU HARDDISK");
+    expect(rig.kernel.reports).toEqual([]);
+    cell.exercised("probe");
+  });
+
+  test("writes and reads what it was given, in one piece and in many", () => {
+    for (const count of [1, 4, 5, 6, 7, 16, 17, 27, 40]) {
+      expect([count, roundTrip(rig, 0, count * 1000, count)]).toEqual([
+        count,
+        { wrote: true, onDisk: true, read: true, same: true },
+      ]);
+    }
+    cell.exercised("scatter-gather lists");
+  });
+
+  test("moves 12 MiB on three disks at once, with many commands at the adapter", () => {
+    let most = 0;
+    rig.adapter.mischief = {
+      beforeWrite: (_bar, _offset, value) => {
+        most = Math.max(most, adapter.held(rig.hosts[0]!).length);
+        return value;
+      },
+    };
+    const pieces: Piece[] = Array.from({ length: 48 }, (_, i) => ({
+      disk: i % 3,
+      sector: 8192 + i * 640,
+      pages: takePages(rig, 32),
+    }));
+    for (const { sector, pages } of pieces) fill(rig, pages, sector);
+    const { interrupts } = rig.adapter;
+    expect(transferAll(rig, true, pieces)).toEqual([]);
+    for (const { disk, sector, pages } of pieces) {
+      expect(contents(rig, pages).equals(rig.onDisk(disk, sector, pages.length * 4096))).toBe(true);
+    }
+    const wanted = pieces.map(({ pages }) => contents(rig, pages));
+    for (const { pages } of pieces) fill(rig, pages, 0);
+    expect(transferAll(rig, false, pieces)).toEqual([]);
+    expect(pieces.every(({ pages }, i) => contents(rig, pages).equals(wanted[i]!))).toBe(true);
+    rig.adapter.mischief = {};
+    expect(most).toBeGreaterThan(8);
+    expect(rig.adapter.interrupts).toBeGreaterThan(interrupts);
+    expect(rig.adapter.disappointments).toEqual([]);
+    expect(rig.qemu.ram.lentBuffers).toBe(0);
+    cell.exercised(`6 MiB written and read back on 3 disks`, "queue depth > 8");
+  });
+
+  test("a command that fails comes back with its sense data", () => {
+    rig.kernel.enter();
+    // READ(10) of the sector behind the last one: ILLEGAL REQUEST, LBA out of range.
+    const cdb = [0x28, 0, 0, 2, 0, 0, 0, 0, 1, 0];
+    expect(send(rig, rig.sds[0]!.device, cdb, 512, DMA_FROM_DEVICE)).toMatchObject({ sense: [5, 0x21, 0] });
+    cell.exercised("error with sense");
+  });
+
+  test("polls to the end of a command with interrupts off on both sides", () => {
+    const sdev = rig.sds[1]!.device;
+    const buffer = rig.kernel.bootmem(16384, 4096);
+    const results: number[] = [];
+    const { interrupts } = rig.adapter;
+    rig.run(function* () {
+      const cmd = commandFor(sdev);
+      local_irq_disable();
+      adapter.mask(rig.hosts[0]!, true);
+      for (let i = 0; i < 64; i++) {
+        for (let at = 0; at < 16384; at += 4) M.u32[(buffer + at) >>> 2] = at ^ Math.imul(i + 1, 0x01000193);
+        results.push(yield* polled(cmd, write10(40_000 + i * 32, 32), buffer, 16384, DMA_TO_DEVICE));
+        const wanted = Buffer.from(M.u8.slice(buffer, buffer + 16384));
+        M.u8.fill(0, buffer, buffer + 16384);
+        results.push(yield* polled(cmd, read10(40_000 + i * 32, 32), buffer, 16384, DMA_FROM_DEVICE));
+        expect(wanted.equals(M.u8.subarray(buffer, buffer + 16384))).toBe(true);
+        expect(wanted.equals(rig.onDisk(1, 40_000 + i * 32, 16384))).toBe(true);
+      }
+      adapter.mask(rig.hosts[0]!, false);
+      yield* local_irq_enable();
+    });
+    expect(results.every((result) => result === 0)).toBe(true);
+    expect(rig.adapter.interrupts).toBe(interrupts);
+    cell.exercised("poll mode, 2 MiB");
+  });
+
+  describe.each(Object.entries(ERROR_HANDLERS) as [ErrorHandler, string][])("%s", (hook, what) => {
+    test("ends a command that the disk works on; sent again, it arrives", async () => {
+      // The first write fills the bucket, the second one waits half a second in QEMU.
+      const slow = await start({ disks: [{ id: 2, sizeBytes: 8 * MIB, drive: ",throttling.bps-write=262144" }] });
+      const pages = takePages(slow, 44);
+      fill(slow, pages, 7);
+      let said = -1;
+      let ended = -1;
+      const good: boolean[] = [];
+      slow.run(function* () {
+        good.push(yield* transfer(slow.sds[0]!, true, 0, pages.slice(0, 40)));
+        yield* do_fork("writer", () => noting(good, transfer(slow.sds[0]!, true, 2048, pages.slice(40))), 1);
+        yield* msleep(5);
+        const cmd = adapter.held(slow.hosts[0]!)[0]!;
+        const ends = countEnds(cmd);
+        said = yield* handle(cmd, hook);
+        ended = ends();
+        while (good.length < 2) yield* msleep(10);
+      });
+      expect({ said, ended, good }).toEqual({ said: SUCCESS, ended: 1, good: [true, true] });
+      expect(slow.log().join("\n")).toContain(adapter.says[hook]);
+      expect(contents(slow, pages.slice(40)).equals(slow.onDisk(0, 2048, 4 * 4096))).toBe(true);
+      expect(slow.qemu.ram.lentBuffers).toBe(0);
+      expect(slow.adapter.disappointments).toEqual([]);
+      cell.exercised(what);
+    });
+  });
+
+  test("retries what the disk aborts once, and fails what it always fails", async () => {
+    const broken = await start({
+      disks: [
+        {
+          id: 0,
+          sizeBytes: 8 * MIB,
+          blkdebug: [
+            ...["[inject-error]", 'event = "write_aio"', 'errno = "5"', 'sector = "2048"', 'once = "on"'],
+            ...["[inject-error]", 'event = "read_aio"', 'iotype = "read"', 'errno = "5"', 'sector = "4096"'],
+          ],
+        },
+      ],
+    });
+    expect(roundTrip(broken, 0, 2048, 4)).toEqual({ wrote: true, onDisk: true, read: true, same: true });
+    expect(roundTrip(broken, 0, 4096, 4)).toMatchObject({ wrote: true, onDisk: true, read: false });
+    expect(roundTrip(broken, 0, 6144, 4)).toMatchObject({ read: true, same: true });
+    cell.exercised("I/O errors");
+  });
+
+  test("keeps what processes were promised, under a load of buffered and direct I/O", async () => {
+    const busy = await start({ cpus: 4, disks: [0, 1].map((id) => ({ id, sizeBytes: 32 * MIB })) });
+    let load: Load | undefined;
+    busy.run(function* () {
+      load = yield* start_load({ ...DEFAULT_LOAD, processes: 6, devices: ["sda", "sdb"], fileBytes: 4 * MIB });
+      yield* msleep(40);
+      load.stopping = true;
+      while (load.running > 0) yield* msleep(10);
+    });
+    expect(load!.calls).toBeGreaterThan(300);
+    expect(load!.complaints).toEqual([]);
+    const read = (disk: string, sector: number, into: Uint8Array): void =>
+      into.set(busy.onDisk(disk === "sda" ? 0 : 1, sector, into.length));
+    expect(load!.verify("acknowledged", read)).toEqual([]);
+    expect(busy.qemu.ram.strayPages()).toEqual([]);
+    cell.exercised("I/O load of 6 processes");
+  });
+
+  test.each(["os_init", "panic"])(
+    "a whole dump after %s under load goes through it, and savecore opens the image",
+    async (trigger) => {
+      const scenario = loadScenario("learn", [...adapter.scenario, `crash.trigger=${trigger}`]);
+      const machine = await buildQemuHardware(adapter, scenario, 1);
+      try {
+        const image = machine.images.get("/dev/sdb")!;
+        const { startSector, sectors } = scenario.adapters[0]!.disks[1]!.partitions[0]!;
+        const elsewhere = (): string[] => [
+          digest(machine.images.get("/dev/sda")!, 0, Infinity),
+          digest(image, 0, startSector * 512),
+          digest(image, (startSector + sectors) * 512, Infinity),
+        ];
+        let before: string[] = [];
+        const { record, writeVmcore } = runTrialOn(machine.hardware, scenario, 1, {
+          onPhase: (phase) => {
+            if (phase === "dump header" && before.length === 0) before = elsewhere();
+          },
+        });
+        // The oracles have compared every page of the dump with RAM at the freeze.
+        expect(record).toMatchObject({ outcome: "complete", cause: null, findings: [] });
+        expect(elsewhere()).toEqual(before);
+        expect(machine.qemu.ram.strayPages()).toEqual([]);
+        const vmcore = join(machine.folder, "trial.vmcore");
+        writeVmcore(vmcore);
+        await machine.stop();
+        const saved = await dumplab(
+          "savecore",
+          image,
+          "--partition",
+          "1",
+          "--directory",
+          join(machine.folder, "crash"),
+        );
+        expect(saved).toMatchObject({ code: 0, err: "" });
+        expect(readFileSync(saved.out.trimEnd()).equals(readFileSync(vmcore))).toBe(true);
+        cell.exercised(`${trigger} under load, ${record.dumpedPages} pages dumped, saved and compared`);
+      } finally {
+        await machine.stop();
+        machine.remove();
+      }
+    },
+  );
+}
+
+/** Counts how often the driver gives the command back from now on. */
+function countEnds(cmd: scsi_cmnd): () => number {
+  let ends = 0;
+  const done = cmd.scsi_done!;
+  cmd.scsi_done = (ended) => {
+    ends++;
+    return done(ended);
+  };
+  return () => ends;
+}
+
+/** Digest of the bytes of an image from `from` to `to`; holes and zeroes count the same. */
+function digest(path: string, from: number, to: number): string {
+  const store = FileStore.open(path);
+  const hash = createHash("sha256");
+  const end = Math.min(to, store.sizeBytes);
+  const chunk = Buffer.alloc(65536);
+  const zero = Buffer.alloc(chunk.length);
+  for (let at = store.nextData(from); at < end; at = store.nextData(at)) {
+    const piece = chunk.subarray(0, Math.min(chunk.length, end - at));
+    store.read(at, piece);
+    if (!piece.equals(zero.subarray(0, piece.length))) hash.update(`${at}`).update(piece);
+    at += piece.length;
+  }
+  store.close();
+  return hash.digest("hex");
+}
+
+function* noting(into: boolean[], running: Running<boolean>): Generator<void, void, void> {
+  into.push(yield* running);
+}
