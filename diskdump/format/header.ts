@@ -64,12 +64,12 @@ export function modelOfMachine(machine: string): DataModel | undefined {
   return Object.hasOwn(DATA_MODELS, machine) ? DATA_MODELS[machine as DataModel["name"]] : undefined;
 }
 
-/** The header as the bytes of a struct disk_dump_header. */
-export function encodeHeader(header: DumpHeader): Uint8Array {
+/** The header as the bytes of a struct disk_dump_header. `signature`: eight characters; the kernel's unless a file says otherwise. */
+export function encodeHeader(header: DumpHeader, signature: string = DISK_DUMP_SIGNATURE): Uint8Array {
   if (header.tasks.length > NR_CPUS)
     throw new RangeError(`dump header: ${header.tasks.length} tasks, at most ${NR_CPUS}`);
   const out = new StructBytes(disk_dump_header, header.model);
-  out.setText("signature", DISK_DUMP_SIGNATURE, false);
+  out.setText("signature", signature, false);
   out.set("header_version", header.headerVersion);
   const name = out.inner("utsname");
   for (const field of NAMES) name.setText(field, header.systemName[field]);
@@ -135,24 +135,7 @@ export function decodeHeader(bytes: Uint8Array, base: number): HeaderReading {
       `block_size is ${blockSize}, expected ${base / HEADER_BLOCK}: the header stands at offset ${base}`,
     );
   }
-  const header: DumpHeader = {
-    model,
-    headerVersion: version,
-    systemName: nameOf(raw.inner("utsname")),
-    timestampSeconds: raw.inner("timestamp").get("tv_sec"),
-    timestampNs: raw.inner("timestamp").get("tv_nsec"),
-    status: raw.get("status"),
-    blockSize,
-    subHeaderBlocks: raw.get("sub_hdr_size"),
-    bitmapBlocks: raw.get("bitmap_blocks"),
-    maxMapnr: raw.get("max_mapnr"),
-    totalRamBlocks: raw.get("total_ram_blocks"),
-    deviceBlocks: raw.get("device_blocks"),
-    writtenBlocks: raw.get("written_blocks"),
-    currentCpu: raw.get("current_cpu"),
-    cpuCount: raw.get("nr_cpus"),
-    tasks: Array.from({ length: NR_CPUS }, (_, cpu) => raw.getBig("tasks", cpu)),
-  };
+  const header = headerFields(raw, model);
   const subHeaderBytes = layoutOf(disk_dump_sub_header[model.name], model).size;
   if (
     header.subHeaderBlocks < 1 ||
@@ -191,6 +174,28 @@ export function decodeHeader(bytes: Uint8Array, base: number): HeaderReading {
     warn("timestamp", `timestamp has ${header.timestampNs} nanoseconds, expected less than a second`);
   }
   return { header, problems };
+}
+
+/** What the struct says, unchecked. */
+export function headerFields(raw: StructBytes, model: DataModel): DumpHeader {
+  return {
+    model,
+    headerVersion: raw.get("header_version"),
+    systemName: nameOf(raw.inner("utsname")),
+    timestampSeconds: raw.inner("timestamp").get("tv_sec"),
+    timestampNs: raw.inner("timestamp").get("tv_nsec"),
+    status: raw.get("status"),
+    blockSize: raw.get("block_size"),
+    subHeaderBlocks: raw.get("sub_hdr_size"),
+    bitmapBlocks: raw.get("bitmap_blocks"),
+    maxMapnr: raw.get("max_mapnr"),
+    totalRamBlocks: raw.get("total_ram_blocks"),
+    deviceBlocks: raw.get("device_blocks"),
+    writtenBlocks: raw.get("written_blocks"),
+    currentCpu: raw.get("current_cpu"),
+    cpuCount: raw.get("nr_cpus"),
+    tasks: Array.from({ length: NR_CPUS }, (_, cpu) => raw.getBig("tasks", cpu)),
+  };
 }
 
 function nameOf(raw: StructBytes): SystemName {

@@ -3,7 +3,7 @@
 //   ELF header | program headers (e_phoff right behind the header: makedumpfile looks there) | notes | section names and table |
 //   padding to a page | RAM
 //
-// On 64-bit machines RAM ranges are packed. On i386 a byte stands at "header size + physical address", because crash(8) reads a
+// RAM ranges are packed, but for a netdump core of i386. There a byte stands at "header size + physical address", because crash(8) reads a
 // 32-bit netdump core so (netdump.c, read_netdump: one segment is all that NETDUMP_ELF32 knows); the gaps are holes in the file.
 // Memory whose offset or address does not fit 32 bits is in the file, where crash finds it, but no program header tells of it:
 // that is the white paper's "gdb cannot read the dump of over-4GB system on IA-32".
@@ -17,6 +17,8 @@ const PT_NOTE = 4;
 const FLAGS_RWX = 7;
 /** One less than PN_XNUM: readers of the time know no extension. */
 const MOST_PROGRAM_HEADERS = 0xfffe;
+/** Room that the 32-bit file offsets of a packed core leave for what stands before RAM. */
+const MOST_HEAD_BYTES = 4 << 20;
 const SECTION_NAMES = "\0.shstrtab\0";
 /** A virtual address for memory that has none, as kexec-tools has it. */
 const NO_ADDRESS = 0xffffffffffffffffn;
@@ -57,13 +59,21 @@ export interface CoreContents {
   /** Of RAM, counted from its lowest page: how many are there. */
   readonly presentPages: number;
   readonly notes: Uint8Array;
+  /**
+   * "netdump": segments aligned to pages, i386 not packed. "kdump": packed, and without an alignment, which is how crash(8) tells
+   * the two apart; RAM of i386 beyond 4 GiB makes it ELF64, as kexec does.
+   */
+  readonly style: CoreStyle;
 }
+
+/** The two kinds of ELF core: what a netdump server wrote, and what /proc/vmcore of a kdump kernel shows. */
+export type CoreStyle = "netdump" | "kdump";
 
 /** Lays out a core. Throws a UsageError when RAM is in more pieces than a core can describe. */
 export function layOutCore(contents: CoreContents): CoreLayout {
   const { model, pageSize, notes } = contents;
   const platform = PLATFORMS[model.name];
-  const is64 = model.wordBytes === 8;
+  const is64 = isElf64(contents);
   const [headerBytes, programBytes, sectionBytes] = is64 ? [64, 56, 64] : [52, 32, 40];
 
   // The head's size depends on the number of program headers, and on i386 that number on the size: what lies too far up has none.
@@ -72,11 +82,11 @@ export function layOutCore(contents: CoreContents): CoreLayout {
   let headBytes = 0;
   for (let needed = pageSize; needed > headBytes;) {
     headBytes = needed;
-    const count = segmentsOf(rangesOf(contents, headBytes), platform, is64, pageSize).length + 1;
+    const count = segmentsOf(rangesOf(contents, headBytes), contents).length + 1;
     needed = Math.ceil((sectionsOffset(count) + 2 * sectionBytes) / pageSize) * pageSize;
   }
   const ranges = rangesOf(contents, headBytes);
-  const loads = segmentsOf(ranges, platform, is64, pageSize);
+  const loads = segmentsOf(ranges, contents);
   const count = loads.length + 1;
   if (count > MOST_PROGRAM_HEADERS) {
     throw new UsageError(
@@ -103,16 +113,24 @@ export function layOutCore(contents: CoreContents): CoreLayout {
   return { head, ranges, sizeBytes: last ? last.fileOffset + last.fileBytes : headBytes };
 }
 
+/** A kdump core of a 32-bit machine is ELF64 when 32 bits cannot tell of all of its RAM. */
+function isElf64({ model, ram, pageSize, style }: CoreContents): boolean {
+  const last = ram.at(-1);
+  const endOfRam = last ? (last.first + last.count) * pageSize : 0;
+  return model.wordBytes === 8 || (style === "kdump" && endOfRam > 2 ** 32 - MOST_HEAD_BYTES);
+}
+
 function rangesOf(contents: CoreContents, headBytes: number): CoreRange[] {
-  const { model, pageSize } = contents;
+  const { pageSize } = contents;
+  const packed = contents.style === "kdump" || contents.model.wordBytes === 8;
   const ranges: CoreRange[] = [];
   let pagesBefore = 0;
   let packedAt = headBytes;
   for (const { first, count } of contents.ram) {
     const physical = first * pageSize;
     const fileBytes = Math.max(0, Math.min(count, contents.presentPages - pagesBefore)) * pageSize;
-    const fileOffset = model.wordBytes === 4 ? headBytes + physical : packedAt;
-    if (fileBytes > 0 || model.wordBytes === 8) {
+    const fileOffset = packed ? packedAt : headBytes + physical;
+    if (fileBytes > 0 || packed) {
       ranges.push({ physical, fileOffset, memoryBytes: count * pageSize, fileBytes });
     }
     packedAt += fileBytes;
@@ -122,7 +140,11 @@ function rangesOf(contents: CoreContents, headBytes: number): CoreRange[] {
 }
 
 /** PT_LOADs in ascending order of virtual address: the direct map, then the kernel image's own mapping of the same bytes. */
-function segmentsOf(ranges: readonly CoreRange[], platform: Platform, is64: boolean, pageSize: number): Segment[] {
+function segmentsOf(ranges: readonly CoreRange[], contents: CoreContents): Segment[] {
+  const { pageSize, style } = contents;
+  const platform: Platform = PLATFORMS[contents.model.name];
+  const is64 = isElf64(contents);
+  const align = style === "kdump" ? 0 : pageSize;
   const segments: Segment[] = [];
   const load = (range: CoreRange, from: number, to: number, virtual: bigint): void => {
     const start = Math.max(from, range.physical);
@@ -130,7 +152,7 @@ function segmentsOf(ranges: readonly CoreRange[], platform: Platform, is64: bool
     if (start >= end) return;
     const skipped = start - range.physical;
     segments.push({
-      ...{ type: PT_LOAD, offset: range.fileOffset + skipped, physical: start, align: pageSize },
+      ...{ type: PT_LOAD, offset: range.fileOffset + skipped, physical: start, align },
       virtual: virtual === NO_ADDRESS ? NO_ADDRESS : virtual + BigInt(start - from),
       fileBytes: Math.max(0, Math.min(range.fileBytes - skipped, end - start)),
       memoryBytes: end - start,

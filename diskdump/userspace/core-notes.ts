@@ -1,13 +1,16 @@
-// The notes of a netdump-style core: NT_PRSTATUS of the CPU that dumped, NT_PRPSINFO, NT_TASKSTRUCT, and NT_DISKDUMP if partial.
+// The notes of a core.
 //
-// crash(8) takes the description from directly behind the name, without padding (netdump.c, dump_Elf64_Nhdr): the name is
-// "CORE" with a length of 4, as the netdump server wrote it, not 5 with the NUL.
-import { layoutOf, type DataModel } from "../../kernel-sim/abi/types.ts";
+// netdump style: NT_PRSTATUS of the CPU that dumped, NT_PRPSINFO, NT_TASKSTRUCT, and NT_DISKDUMP if partial. crash(8) takes the
+// description from directly behind the name, without padding (netdump.c, dump_Elf64_Nhdr): the name is "CORE" with a length of
+// 4, as the netdump server wrote it, not 5 with the NUL.
+//
+// kdump style, also within a KDUMP file: NT_PRSTATUS of every CPU in their order, and VMCOREINFO. A CPU whose registers nobody
+// saved has a note of zeroes: crash counts the notes to know whose they are, and looks at the stack when there is nothing in one.
+import type { DataModel } from "../../kernel-sim/abi/types.ts";
 import { array, char, int, s16, struct, u16, uint, ulong, long, type StructType } from "../../kernel-sim/abi/types.ts";
 import { StructBytes } from "../format/struct-bytes.ts";
 import { elf_gregset } from "../format/structs.ts";
-import { isPartial } from "../format/header.ts";
-import type { DumpImage } from "./dump-image.ts";
+import type { CoreCpu, CoreFacts } from "../cores/core.ts";
 
 export const NT_PRSTATUS = 1;
 export const NT_PRPSINFO = 3;
@@ -56,14 +59,17 @@ export const elf_prpsinfo = (model: DataModel): StructType =>
     pr_psargs: array(char, 80),
   });
 
-function note(model: DataModel, type: number, description: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(16 + Math.ceil(description.length / 4) * 4);
+/** Name and length of it: the NUL counts in kdump's notes. */
+function note(model: DataModel, name: string, type: number, description: Uint8Array): Uint8Array {
+  const padded = (size: number): number => Math.ceil(size / 4) * 4;
+  const descriptionAt = 12 + padded(name.length);
+  const bytes = new Uint8Array(descriptionAt + padded(description.length));
   const view = new DataView(bytes.buffer);
-  view.setUint32(0, 4, model.littleEndian);
+  view.setUint32(0, name.length, model.littleEndian);
   view.setUint32(4, description.length, model.littleEndian);
   view.setUint32(8, type, model.littleEndian);
-  bytes.set(Buffer.from("CORE"), 12);
-  bytes.set(description, 16);
+  bytes.set(Buffer.from(name, "latin1"), 12);
+  bytes.set(description, descriptionAt);
   return bytes;
 }
 
@@ -73,25 +79,53 @@ function words(model: DataModel, values: readonly bigint[]): Uint8Array {
   return pair.bytes;
 }
 
-/** The contents of the PT_NOTE segment. */
-export function buildNotes(dump: DumpImage): Uint8Array {
-  const { header, subHeader } = dump;
-  const { model } = header;
+function statusOf(model: DataModel, cpu: CoreCpu | undefined): Uint8Array {
   const status = new StructBytes(elf_prstatus(model), model);
-  status.inner("pr_reg").bytes.set(subHeader.inner("elf_regs").bytes);
+  if (cpu?.registers) status.inner("pr_reg").bytes.set(cpu.registers);
+  if (cpu?.pid !== undefined) status.set("pr_pid", cpu.pid);
+  return status.bytes;
+}
+
+/** The CPU that dumped, or undefined when nothing says which. */
+export const dumpingCpu = ({ cpus, currentCpu }: CoreFacts): CoreCpu | undefined =>
+  currentCpu === undefined ? undefined : cpus[currentCpu];
+
+/** The PT_NOTE of a netdump-style core. `partial`: pages were left out. */
+export function netdumpNotes(facts: CoreFacts, partial: boolean): Uint8Array {
+  const { model } = facts;
+  const cpu = dumpingCpu(facts);
   const info = new StructBytes(elf_prpsinfo(model), model);
   info.set("pr_sname", "R".charCodeAt(0));
   info.setText("pr_fname", "vmlinux");
-  info.setText("pr_psargs", `vmlinux ${header.systemName.release}`);
-  const task = header.tasks[header.currentCpu] ?? 0n;
-  const hasSwitchStack = layoutOf(subHeader.type, model).fields.has("sw");
-  const switchStack =
-    hasSwitchStack && header.currentCpu < header.tasks.length ? subHeader.getBig("sw", header.currentCpu) : 0n;
+  info.setText("pr_psargs", `vmlinux ${facts.systemName.release}`);
   const notes = [
-    note(model, NT_PRSTATUS, status.bytes),
-    note(model, NT_PRPSINFO, info.bytes),
-    note(model, NT_TASKSTRUCT, words(model, [task, switchStack])),
+    note(model, "CORE", NT_PRSTATUS, statusOf(model, cpu)),
+    note(model, "CORE", NT_PRPSINFO, info.bytes),
+    note(model, "CORE", NT_TASKSTRUCT, words(model, [cpu?.task ?? 0n, facts.switchStack])),
   ];
-  if (isPartial(header)) notes.push(note(model, NT_DISKDUMP, words(model, [1n])));
+  if (partial) notes.push(note(model, "CORE", NT_DISKDUMP, words(model, [1n])));
+  return Buffer.concat(notes);
+}
+
+/** NT_PRSTATUS of every CPU, as a kdump kernel finds them in crash_notes. */
+export const cpuNotes = ({ model, cpus }: CoreFacts): Uint8Array =>
+  Buffer.concat(cpus.map((cpu) => note(model, "CORE\0", NT_PRSTATUS, statusOf(model, cpu))));
+
+/** VMCOREINFO: lines of KEY=value. Only what is known is said. */
+export function vmcoreinfoText(facts: CoreFacts): string {
+  const { systemName, pageSize, timestampSeconds } = facts;
+  return [
+    ...(systemName.release === "" ? [] : [`OSRELEASE=${systemName.release}`]),
+    `PAGESIZE=${pageSize}`,
+    ...(timestampSeconds === 0 ? [] : [`CRASHTIME=${timestampSeconds}`]),
+    "",
+  ].join("\n");
+}
+
+/** The PT_NOTE of a kdump-style core. */
+export function kdumpNotes(facts: CoreFacts, partial: boolean): Uint8Array {
+  const { model } = facts;
+  const notes = [cpuNotes(facts), note(model, "VMCOREINFO\0", 0, Buffer.from(vmcoreinfoText(facts), "latin1"))];
+  if (partial) notes.push(note(model, "CORE\0", NT_DISKDUMP, words(model, [1n])));
   return Buffer.concat(notes);
 }

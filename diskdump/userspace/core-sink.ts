@@ -7,13 +7,13 @@ import { nextHole, resolveStore } from "./partition-store.ts";
 
 /** Receives a core in ascending file offsets. What nobody writes reads as zeroes. */
 export interface CoreSink {
-  /** Called first, with the final size of the core. */
+  /** Called first, with the size of the core. */
   begin(sizeBytes: number): void;
   bytes(offset: number, data: Uint8Array): void;
   /** `length` bytes of `source` from `sourceOffset` on, a multiple of 4096, to `offset` in the core. */
   copy(offset: number, source: ByteStore, sourceOffset: number, length: number): void;
-  /** Called last. */
-  end(): void;
+  /** Called last; with the size of the core when `begin` could only be told the most that it may be. */
+  end(sizeBytes?: number): void;
 }
 
 /** Bytes moved by one read and at most one write for each run of pages with contents. */
@@ -41,8 +41,8 @@ export class FileSink implements CoreSink {
   }
 
   /** The size is set last: ext4 was seen to take up to three times as long for writes below the end of a file. */
-  end(): void {
-    this.file.truncate(this.sizeBytes);
+  end(sizeBytes = this.sizeBytes): void {
+    this.file.truncate(sizeBytes);
   }
 
   bytes(offset: number, data: Uint8Array): void {

@@ -125,7 +125,13 @@ function readNotes(store: ByteStore, segment: CoreSegment, little: boolean, mode
   if (length === 0) return [];
   const bytes = new Uint8Array(length);
   store.read(segment.fileOffset, bytes);
-  const view = new DataView(bytes.buffer);
+  return parseNotes(bytes, little, model);
+}
+
+/** The notes in a PT_NOTE's bytes, up to the first that does not fit. */
+export function parseNotes(bytes: Uint8Array, little: boolean, model: DataModel | undefined): CoreNote[] {
+  const { length } = bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, length);
   const notes: CoreNote[] = [];
   const padded = (size: number): number => Math.ceil(size / 4) * 4;
   for (let at = 0; at + 12 <= length;) {

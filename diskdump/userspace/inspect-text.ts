@@ -1,5 +1,6 @@
 // The report of inspect as text for people.
-import type { PageRange } from "../format/bitmap.ts";
+import type { CoreReader } from "../cores/core.ts";
+import { pagesIn, type PageRange } from "../format/bitmap.ts";
 import type { DumpImage } from "./dump-image.ts";
 import type { ElfCore } from "./elf-core.ts";
 import { hex, plural } from "./errors.ts";
@@ -48,6 +49,8 @@ function linesOf(report: InspectReport): string[] {
       return [`${title}a damaged dump`, field("reason", report.reason), field("format", formatText(report.format))];
     case "vmcore":
       return [`${title}an ELF core`, ...coreLines(report.core)];
+    case "core file":
+      return [`${title}${report.file.kind}`, ...coreFileLines(report.file, report.badPages)];
     case "disk":
       return [
         `${title}a disk with ${plural(report.partitions.length, "partition")}`,
@@ -59,6 +62,36 @@ function linesOf(report: InspectReport): string[] {
     case "unknown":
       return [`${title}not recognised`, field("reason", report.reason)];
   }
+}
+
+function coreFileLines(core: CoreReader, badPages: readonly string[]): string[] {
+  const { facts } = core;
+  const { systemName: name } = facts;
+  const time = new Date(facts.timestampSeconds * 1000);
+  const known = facts.cpus.flatMap(({ registers }, cpu) => (registers ? [cpu] : []));
+  const task = facts.currentCpu === undefined ? undefined : facts.cpus[facts.currentCpu]?.task;
+  const dumping = facts.currentCpu === undefined ? "not told" : `${facts.currentCpu} of ${facts.cpus.length}`;
+  return [
+    field("system", `${name.sysname} ${name.nodename} ${name.release} ${name.version} ${name.machine}`),
+    field(
+      "time",
+      facts.timestampSeconds === 0
+        ? "not told"
+        : Number.isNaN(time.getTime())
+          ? `${facts.timestampSeconds} s`
+          : time.toISOString(),
+    ),
+    ...(facts.panicText === "" ? [] : [field("panic", facts.panicText)]),
+    field("dumping CPU", `${dumping}${task ? `, task ${hex(task)}` : ""}`),
+    field("registers", known.length === 0 ? "none" : `of CPU ${known.join(" ")}`),
+    field("RAM", `${plural(pagesIn(facts.ram), "page")} in ${plural(facts.ram.length, "range")}`),
+    ...listed(facts.ram, (range) => rangeText(range, facts.pageSize)),
+    field("in the file", `${plural(pagesIn(core.saved), "page")} in ${plural(core.saved.length, "range")}`),
+    ...(facts.dumpLevel === 0 ? [] : [field("dump level", facts.dumpLevel)]),
+    ...core.shortcomings.map((text) => field("INCOMPLETE", text)),
+    ...core.problems.map(({ offset, what }) => field("PROBLEM", `at offset ${hex(offset)}: ${what}`)),
+    ...badPages.map((what) => field("PROBLEM", what)),
+  ];
 }
 
 function dumpLines(dump: DumpImage, format: FormatReport | undefined): string[] {

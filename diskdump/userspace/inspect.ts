@@ -1,5 +1,7 @@
 // inspect: what is on this partition, disk image or core, and does it add up?
 import type { ByteStore } from "../../emulator/memory/store.ts";
+import type { CoreReader } from "../cores/core.ts";
+import { isCoreFile, openCore } from "../cores/open-core.ts";
 import { isPartial, memoryBlock, statusText, type Problem } from "../format/header.ts";
 import { isCheckedBlock } from "../format/signature.ts";
 import { hasDump, openDump, type DumpImage } from "./dump-image.ts";
@@ -37,6 +39,12 @@ export type InspectReport = Common &
     | { readonly kind: "damaged dump"; readonly reason: string; readonly format: FormatReport | undefined }
     | { readonly kind: "vmcore"; readonly core: ElfCore }
     | {
+        readonly kind: "core file";
+        readonly file: CoreReader;
+        /** What is wrong with pages; the first of them. */
+        readonly badPages: readonly string[];
+      }
+    | {
         readonly kind: "disk";
         readonly partitions: readonly { readonly partition: Partition; readonly report: InspectReport }[];
       }
@@ -53,6 +61,10 @@ export function isSound(report: InspectReport): boolean {
       return report.dump.shortcomings.length === 0 && report.dump.problems.length === 0;
     case "vmcore":
       return report.core.problems.length === 0;
+    case "core file": {
+      const { file, badPages } = report;
+      return file.shortcomings.length === 0 && file.problems.length === 0 && badPages.length === 0;
+    }
     case "disk":
       return report.partitions.every(
         ({ report: inner }) => isSound(inner) || (inner.kind === "unknown" && inner.missingBytes === 0),
@@ -68,6 +80,12 @@ export function inspect(store: ByteStore): InspectReport {
   if (isElf(store)) {
     return reasonOr(common, () => ({ ...common, kind: "vmcore", core: readElfCore(store) }));
   }
+  if (isCoreFile(store)) {
+    return reasonOr(common, () => {
+      const file = openCore(store);
+      return { ...common, kind: "core file", file, badPages: badPagesOf(file) };
+    });
+  }
   const format = formatOf(store);
   if (hasDump(store)) {
     const opened = reasonOr(common, () => ({ ...common, kind: "dump", dump: openDump(store), format }));
@@ -79,8 +97,28 @@ export function inspect(store: ByteStore): InspectReport {
     const inner = partitions.map((partition) => ({ partition, report: inspectPartition(store, partition) }));
     return { ...common, kind: "disk", partitions: inner };
   }
-  const reason = "no ELF core, no dump header, no signature in block 0, no partition table";
+  const reason = "no ELF, DISKDUMP, KDUMP or LKCD core, no dump header, no signature in block 0, no partition table";
   return { ...common, kind: "unknown", reason };
+}
+
+/** Bad pages that are told of; the rest is looked at no more. */
+const MOST_BAD_PAGES = 16;
+
+/** Reads every page: a compressed one is whole when it can be decompressed. */
+function badPagesOf(core: CoreReader): string[] {
+  const page = new Uint8Array(core.facts.pageSize);
+  const bad: string[] = [];
+  for (const { first, count } of core.saved) {
+    for (let pfn = first; pfn < first + count; pfn++) {
+      try {
+        core.readPages(pfn, 1, page);
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error;
+        if (bad.push(error.message) >= MOST_BAD_PAGES) return bad;
+      }
+    }
+  }
+  return bad;
 }
 
 const commonOf = (store: ByteStore): Common => ({
@@ -98,7 +136,7 @@ function inspectPartition(disk: ByteStore, partition: Partition): InspectReport 
   return reasonOr(common, () => {
     const store = openPartition(disk, partition.number);
     // A partition table within a partition is not looked for: an extended one would be found again and again.
-    if (!isElf(store) && !hasDump(store) && !formatOf(store)) {
+    if (!isCoreFile(store) && !hasDump(store) && !formatOf(store)) {
       return { ...common, kind: "unknown", reason: "no dump and not formatted" };
     }
     return inspect(store);

@@ -26,7 +26,7 @@ import { UsageError } from "./errors.ts";
 import { FileStore } from "./file-store.ts";
 import { verifyPartition } from "./format.ts";
 import { nodeFiles, type HostFiles } from "./host-files.ts";
-import { savecore } from "./savecore.ts";
+import { savecore, type SavecoreOptions } from "./savecore.ts";
 
 const pool = new PagePool(0, 256 << 20);
 const x86_64 = DATA_MODELS.x86_64;
@@ -302,8 +302,16 @@ describe("savecore", () => {
     expect(openDump(store).presentPages).toBe(45);
   });
 
-  test("refuses -P and says why", () => {
-    expect(() => savecore(partitionWith(), { directory, pageFlags: "0x80" })).toThrow(/-P: .*uncompressed/);
+  test("refuses -P where it has no meaning, and says why; nothing is written", () => {
+    const refused = (options: Partial<SavecoreOptions>): void =>
+      void savecore(partitionWith(), { directory, ...options });
+    expect(() => refused({ pageFlags: "slab" })).toThrow("-P slab: expected page->flags as a number");
+    expect(() => refused({ pageFlags: "0x80", format: "kdump" })).toThrow(/-P: .*--vmlinux/);
+    expect(() => refused({ level: 16, format: "kdump" })).toThrow(/--level 16: .*--vmlinux/);
+    expect(() => refused({ compress: "rle", format: "kdump" })).toThrow(
+      "--compress rle: pages of a kdump file are kept as zlib, none",
+    );
+    expect(existsSync(`${directory}/${CRASH_DIRECTORY}`)).toBe(false);
   });
 
   test("reports progress up to the last page", () => {

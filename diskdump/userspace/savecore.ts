@@ -4,7 +4,21 @@ import { HEADER_BLOCK } from "../format/layout.ts";
 import type { DumpHeader } from "../format/header.ts";
 import { firstWrongWord, type SignatureFormula } from "../format/signature.ts";
 import { FileSink } from "./core-sink.ts";
-import { writeCore, type CoreProgress } from "./core-writer.ts";
+import type { CoreProgress } from "../cores/core.ts";
+import {
+  exportCore,
+  planExport,
+  type Compression,
+  type CoreFormat,
+  type ExportOptions,
+  type ExportPlan,
+} from "../cores/export-core.ts";
+import type { CoreReader } from "../cores/core.ts";
+import { withKernelFacts } from "../cores/kernel-facts.ts";
+import type { KernelImage } from "../cores/kernel-image.ts";
+import { KernelMemory } from "../cores/kernel-memory.ts";
+import { MemMapFilter } from "../cores/page-filter.ts";
+import { partitionCore } from "../cores/partition-core.ts";
 import { openDump, hasDump, type DumpImage } from "./dump-image.ts";
 import { errorCode, hex, plural, systemReason, UsageError } from "./errors.ts";
 import { formatOf, formatPartition, signBlock, type SampleRule } from "./format.ts";
@@ -34,7 +48,15 @@ export interface SavecoreOptions {
   readonly deleteOnly?: boolean;
   /** -f: save although there is a core of this crash; it is replaced. */
   readonly force?: boolean;
-  /** -P: refused, see below. */
+  /** The file's format; default "netdump", the one that savecore always wrote. */
+  readonly format?: CoreFormat;
+  /** How pages are kept; default: the format's own. */
+  readonly compress?: Compression;
+  /** Kinds of pages to leave out: makedumpfile's dump level. Anything but 1 needs the kernel. */
+  readonly level?: number;
+  /** The vmlinux of the system that died. */
+  readonly kernel?: KernelImage;
+  /** -P: pages with any of these page->flags stay uncompressed; a number, "0x80" or "128". Needs the kernel. */
   readonly pageFlags?: string;
   /** -v: what is being done, line by line. */
   readonly onMessage?: (line: string) => void;
@@ -74,11 +96,6 @@ export function crashDirectoryName(header: Pick<DumpHeader, "timestampSeconds">)
  * a damaged dump, and for a target that exists; then nothing has been written.
  */
 export function savecore(partition: ByteStore, options: SavecoreOptions): SavecoreResult {
-  if (options.pageFlags !== undefined) {
-    throw new UsageError(
-      "-P: chooses pages that are stored uncompressed in a compressed vmcore; vmcores are written uncompressed here, so it has no meaning",
-    );
-  }
   if (!hasDump(partition)) {
     const format = formatOf(partition);
     if (format) {
@@ -96,7 +113,7 @@ export function savecore(partition: ByteStore, options: SavecoreOptions): Saveco
   for (const { what } of dump.problems) options.onMessage?.(`warning: ${what}`);
   for (const shortcoming of dump.shortcomings) options.onMessage?.(`incomplete: ${shortcoming}`);
 
-  const saved = saveCore(dump, options);
+  const saved = saveCore(dump, planSave(dump, options), options);
   if (!saved) return { outcome: "no space", ...NOTHING, shortcomings: dump.shortcomings, resigned: false };
   const resigned = afterSave(dump, options);
   return {
@@ -117,7 +134,39 @@ function refuseWithoutHeader(partition: ByteStore, blockSize: number): void {
   );
 }
 
-function saveCore(dump: DumpImage, options: SavecoreOptions): { path: string; writtenBytes: number } | undefined {
+interface SavePlan {
+  readonly core: CoreReader;
+  readonly order: ExportOptions;
+  readonly plan: ExportPlan;
+}
+
+/** What will be written, before anything is: a request that cannot be met changes nothing. */
+function planSave(dump: DumpImage, options: SavecoreOptions): SavePlan {
+  const { kernel, pageFlags } = options;
+  if (pageFlags !== undefined && !/^(0x[0-9a-f]+|\d+)$/i.test(pageFlags)) {
+    throw new UsageError(`-P ${pageFlags}: expected page->flags as a number, as in 0x80 for slab pages`);
+  }
+  const plain = partitionCore(dump);
+  const memory = kernel && new KernelMemory(plain, kernel);
+  const core = memory ? withKernelFacts(plain, memory) : plain;
+  const order: ExportOptions = {
+    format: options.format ?? "netdump",
+    ...(options.compress === undefined ? {} : { compress: options.compress }),
+    ...(options.level === undefined ? {} : { level: options.level }),
+    ...(memory ? { filter: new MemMapFilter(memory) } : {}),
+    ...(pageFlags === undefined ? {} : { plainFlags: BigInt(pageFlags) }),
+    ...(options.onProgress ? { onProgress: options.onProgress } : {}),
+  };
+  const plan = planExport(core, order);
+  for (const remark of plan.remarks) options.onMessage?.(remark);
+  return { core, order, plan };
+}
+
+function saveCore(
+  dump: DumpImage,
+  planned: SavePlan,
+  options: SavecoreOptions,
+): { path: string; writtenBytes: number } | undefined {
   const files = options.files ?? nodeFiles;
   const directory = `${options.directory}/${crashDirectoryName(dump.header)}`;
   const existed = files.exists(directory);
@@ -130,7 +179,7 @@ function saveCore(dump: DumpImage, options: SavecoreOptions): { path: string; wr
   const temporary = `${directory}/vmcore.tmp-${options.runId ?? "savecore"}`;
   for (const lastTry of [false, true]) {
     options.onMessage?.(`saving ${plural(dump.presentPages, "page")} to ${path}`);
-    const failure = tryToSave(dump, options, { directory, path, temporary });
+    const failure = tryToSave(planned, options, { directory, path, temporary });
     if (typeof failure === "number") return { path, writtenBytes: failure };
     if (!existed) files.removeEmptyDirectory(directory);
     if (!isNoSpace(failure)) {
@@ -151,7 +200,7 @@ const isNoSpace = (error: unknown): boolean => ["ENOSPC", "EDQUOT"].includes(err
 
 /** Returns the bytes written, or the error; the temporary file is gone then. */
 function tryToSave(
-  dump: DumpImage,
+  { core, order, plan }: SavePlan,
   options: SavecoreOptions,
   paths: { directory: string; path: string; temporary: string },
 ): number | Error {
@@ -163,7 +212,7 @@ function tryToSave(
     created = true;
     const sink = new FileSink(file);
     try {
-      writeCore(dump, sink, options.onProgress);
+      exportCore(core, sink, order, plan);
       // The only other copy is about to be overwritten.
       if (destroysDump(options)) file.sync();
     } finally {

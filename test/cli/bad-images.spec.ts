@@ -92,7 +92,10 @@ describe("the disk of a trial, truncated", () => {
 
 describe("what is no image at all", () => {
   test.each([
-    ["text", /^not recognised\n +reason +no ELF core, no dump header, no signature in block 0, no partition table/],
+    [
+      "text",
+      /^not recognised\n +reason +no ELF, DISKDUMP, KDUMP or LKCD core, no dump header, no signature in block 0, no partition table/,
+    ],
     ["empty", /^not recognised\n/],
     [
       "part-of-vmcore",

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
 import { version } from "../version.ts";
 import { benchCommand } from "./commands/bench.ts";
+import { exportCommand } from "./commands/export.ts";
 import { formatCommand } from "./commands/format.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { replayCommand } from "./commands/replay.ts";
@@ -25,6 +26,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   formatCommand,
   savecoreCommand,
   inspectCommand,
+  exportCommand,
   scenariosCommand,
 ];
 

@@ -1,6 +1,7 @@
 // Options that several commands share, and how their values are read.
 import { InvalidArgumentError, Option } from "commander";
 import { ADAPTER_CHOICES } from "../machine/adapters.ts";
+import { COMPRESSIONS, CORE_FORMATS } from "../../diskdump/cores/export-core.ts";
 import { DUMPERS } from "../scenario/scenario.ts";
 
 /** Reads a whole number of at least `least`; commander names the option in the message. */
@@ -29,4 +30,23 @@ export function adapterOption(): Option {
 
 export function dumperOption(flags: string, description: string, extra: readonly string[] = []): Option {
   return new Option(flags, description).choices([...DUMPERS, ...extra]);
+}
+
+export function formatOption(flags: string, description: string): Option {
+  return new Option(flags, description).choices([...CORE_FORMATS]);
+}
+
+export function compressOption(): Option {
+  return new Option(
+    "--compress <how>",
+    "how pages are kept; zlib (diskdump, kdump) and gzip (lkcd) by default",
+  ).choices([...COMPRESSIONS]);
+}
+
+/** The dump level of makedumpfile. */
+export function levelOption(): Option {
+  return new Option(
+    "--level <n>",
+    "pages to leave out: 1 zero, 2 cache, 4 cache with private data too, 8 user, 16 free; their sum",
+  ).argParser(count(0));
 }

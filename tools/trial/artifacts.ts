@@ -1,36 +1,16 @@
 // What a trial leaves behind as files: the disk, the vmcore, the vmlinux that goes with it, the trace.
-import { FileSink } from "../../diskdump/userspace/core-sink.ts";
 import { writeCore } from "../../diskdump/userspace/core-writer.ts";
 import { hasDump, openDump } from "../../diskdump/userspace/dump-image.ts";
-import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
-import { nodeFiles } from "../../diskdump/userspace/host-files.ts";
+import { UsageError } from "../../diskdump/userspace/errors.ts";
 import { disk_dump_device, disk_dump_partition, disk_dump_type } from "../../diskdump/module/structs.ts";
 import type { CType } from "../../kernel-sim/abi/types.ts";
 import { writeVmlinux } from "../../kernel-sim/abi/vmlinux/vmlinux.ts";
 import { ADAPTERS } from "../machine/adapters.ts";
 import type { Lab } from "../machine/lab.ts";
 import type { Scenario } from "../scenario/scenario.ts";
+import { createFile } from "../whole-file.ts";
 import { perfettoJson } from "./trace-file.ts";
 import type { TrialResult } from "./types.ts";
-
-/** Writes under a temporary name and renames: nothing half-written under `path`, nothing overwritten. */
-function createFile(path: string, write: (sink: FileSink) => void): void {
-  if (nodeFiles.exists(path)) throw new UsageError(`${path}: exists; give another name or remove it`);
-  const temporary = `${path}.tmp-${process.pid}`;
-  try {
-    const file = nodeFiles.create(temporary);
-    try {
-      write(new FileSink(file));
-    } finally {
-      file.close();
-    }
-    nodeFiles.rename(temporary, path);
-  } catch (error) {
-    nodeFiles.remove(temporary);
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`${path}: cannot be written: ${systemReason(error)}`, { cause: error });
-  }
-}
 
 function createWhole(path: string, contents: string | Uint8Array): void {
   const bytes = typeof contents === "string" ? Buffer.from(contents) : contents;

@@ -39,5 +39,5 @@ function plainData(key: string, value: unknown): unknown {
   if (typeof value === "bigint") return `0x${value.toString(16)}`;
   if (value instanceof Map) return Object.fromEntries(value);
   if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
-  return key === "store" || key === "subHeader" || key === "model" ? undefined : value;
+  return typeof value === "function" || ["store", "subHeader", "model"].includes(key) ? undefined : value;
 }

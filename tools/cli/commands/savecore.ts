@@ -1,9 +1,11 @@
 // dumplab savecore: the second stage of a dump, on an image.
 import { Command, Option } from "commander";
+import type { Compression, CoreFormat } from "../../../diskdump/cores/export-core.ts";
+import { readKernelImage, type KernelImage } from "../../../diskdump/cores/kernel-image.ts";
 import { savecore, type ResignMode, type SavecoreOptions } from "../../../diskdump/userspace/savecore.ts";
 import { IMAGE_ARGUMENT, partitionOf, withImage } from "../image.ts";
 import type { CommandContext } from "../main.ts";
-import { count } from "../options.ts";
+import { compressOption, count, formatOption, levelOption } from "../options.ts";
 
 interface SavecoreFlags {
   partition?: number;
@@ -14,6 +16,10 @@ interface SavecoreFlags {
   delete?: true;
   force?: true;
   pageFlags?: string;
+  format: CoreFormat;
+  compress?: Compression;
+  level?: number;
+  vmlinux?: string;
   discard?: true;
   json?: true;
 }
@@ -33,7 +39,11 @@ export function savecoreCommand({ terminal, exit }: CommandContext): Command {
     .option("-p, --progress", "show how far it is")
     .option("-D, --delete", "delete the dump after it was saved, also with --resign none")
     .option("-f, --force", "save although the crash directory exists; replaces a vmcore in it")
-    .option("-P, --page-flags <flags>", "refused: vmcores are not compressed here")
+    .addOption(formatOption("--format <format>", "what the vmcore is").default("netdump"))
+    .addOption(compressOption())
+    .addOption(levelOption())
+    .option("--vmlinux <file>", "the kernel that died; --level and -P need it")
+    .option("-P, --page-flags <flags>", "pages with any of these page->flags stay uncompressed, as 0x80 for slab")
     .option("-X, --discard", "delete the dump without saving it")
     .option("--json", "print the result as one line of JSON instead of the vmcore's path")
     .addHelpText(
@@ -44,12 +54,14 @@ partition.
 
 Examples:
   dumplab trial learn --disk disk.img && dumplab savecore disk.img --partition 1
-  dumplab savecore dump.img --resign none --directory crash -v`,
+  dumplab savecore dump.img --resign none --directory crash -v
+  dumplab savecore dump.img --format kdump --level 31 --vmlinux vmlinux`,
     )
     .action((path: string, flags: SavecoreFlags) => {
       const changesImage = flags.resign !== "none" || flags.delete === true || flags.discard === true;
       withImage(path, changesImage, (image) => {
-        const result = savecore(partitionOf(image, flags.partition), optionsFrom(flags));
+        const kernel = flags.vmlinux === undefined ? undefined : withImage(flags.vmlinux, false, readKernelImage);
+        const result = savecore(partitionOf(image, flags.partition), optionsFrom(flags, kernel));
         if (flags.progress && terminal.err.isTTY) terminal.err.write("\n");
         if (flags.json) terminal.out.write(`${JSON.stringify(result)}\n`);
         else if (result.path !== undefined) terminal.out.write(`${result.path}\n`);
@@ -59,13 +71,17 @@ Examples:
       });
     });
 
-  function optionsFrom(flags: SavecoreFlags): SavecoreOptions {
+  function optionsFrom(flags: SavecoreFlags, kernel: KernelImage | undefined): SavecoreOptions {
     return {
       directory: flags.directory,
       resign: flags.resign,
       deleteAfterSave: flags.delete === true,
       deleteOnly: flags.discard === true,
       force: flags.force === true,
+      format: flags.format,
+      ...(flags.compress === undefined ? {} : { compress: flags.compress }),
+      ...(flags.level === undefined ? {} : { level: flags.level }),
+      ...(kernel === undefined ? {} : { kernel }),
       ...(flags.pageFlags === undefined ? {} : { pageFlags: flags.pageFlags }),
       runId: String(process.pid),
       // What went wrong is said in any case.

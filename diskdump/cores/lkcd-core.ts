@@ -1,0 +1,154 @@
+// An LKCD dump as a core of pages.
+import type { ByteStore } from "../../emulator/memory/store.ts";
+import type { PageRange } from "../format/bitmap.ts";
+import { layoutOf } from "../../kernel-sim/abi/types.ts";
+import { hex, plural, UsageError } from "../userspace/errors.ts";
+import { registersOrNone, type CoreCpu, type CoreFacts, type CoreReader } from "./core.ts";
+import { DP, DUMP_PAGE_BYTES, gregsetOf, readLkcdHead, type LkcdHead } from "./lkcd-header.ts";
+import { PageIndex, pushRange } from "./page-index.ts";
+import { decodeRuns, inflatePage } from "./page-codec.ts";
+import { ReadWindow } from "./read-window.ts";
+
+/** Where the pages are: page frames ascend, `offsets` are those of their dump_page. */
+interface Placed {
+  readonly saved: PageIndex;
+  readonly offsets: Float64Array;
+  /** Page headers that were read. */
+  readonly count: number;
+  readonly ended: boolean;
+}
+
+/** Reads the page headers from the first to the END mark, or to the end of the file. */
+function placePages(store: ByteStore, head: LkcdHead): Placed {
+  const window = new ReadWindow(store);
+  const { pageSize } = head;
+  let pfns = new Float64Array(4096);
+  let offsets = new Float64Array(4096);
+  let count = 0;
+  let ascending = true;
+  let ended = false;
+  for (let at = head.firstPageAt; ;) {
+    const bytes = window.bytes(at, DUMP_PAGE_BYTES);
+    if (!bytes) break;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, DUMP_PAGE_BYTES);
+    const address = Number(view.getBigUint64(0, true));
+    const size = view.getUint32(8, true);
+    const flags = view.getUint32(12, true);
+    if ((flags & DP.END) !== 0) {
+      ended = true;
+      break;
+    }
+    const wrong =
+      flags !== DP.RAW && flags !== DP.COMPRESSED
+        ? `flags ${hex(flags)}, expected 1 (raw), 2 (compressed) or 4 (end)`
+        : size > pageSize || (flags === DP.RAW && size !== pageSize)
+          ? `${size} bytes of contents, expected ${flags === DP.RAW ? "" : "at most "}${pageSize}`
+          : address % pageSize !== 0 || address / pageSize > 2 ** 36
+            ? `address ${hex(address)} is not that of a page`
+            : undefined;
+    if (wrong !== undefined) throw new UsageError(`${store.name}: damaged page header at offset ${hex(at)}: ${wrong}`);
+    if (at + DUMP_PAGE_BYTES + size > store.sizeBytes) break;
+    if (count === pfns.length) {
+      pfns = grown(pfns);
+      offsets = grown(offsets);
+    }
+    pfns[count] = address / pageSize;
+    offsets[count] = at;
+    if (count > 0 && pfns[count]! <= pfns[count - 1]!) ascending = false;
+    count++;
+    at += DUMP_PAGE_BYTES + size;
+  }
+  const headers = count;
+  if (!ascending) {
+    // LKCD writes kernel pages first, then those in use, then the rest.
+    const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => pfns[a]! - pfns[b]! || a - b);
+    const once = order.filter((at, i) => i === 0 || pfns[at] !== pfns[order[i - 1]!]);
+    [pfns, offsets, count] = [
+      Float64Array.from(once, (i) => pfns[i]!),
+      Float64Array.from(once, (i) => offsets[i]!),
+      once.length,
+    ];
+  }
+  const ranges: PageRange[] = [];
+  for (let i = 0; i < count; i++) pushRange(ranges, pfns[i]!, 1);
+  return { saved: new PageIndex(ranges), offsets, count: headers, ended };
+}
+
+function grown(array: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
+  const larger = new Float64Array(array.length * 2);
+  larger.set(array);
+  return larger;
+}
+
+/** Opens the dump. Throws a UsageError that says what is wrong and where. */
+export function lkcdCore(store: ByteStore): CoreReader {
+  const head = readLkcdHead(store);
+  const { pageSize, compression } = head;
+  const { saved, offsets, count, ended } = placePages(store, head);
+  if (saved.total === 0) throw new UsageError(`${store.name}: no page follows at offset ${hex(head.firstPageAt)}`);
+  const shortcomings: string[] = [];
+  const expected = head.header.get("dh_num_pages");
+  if (count < expected) shortcomings.push(`${count} of ${plural(expected, "page")} are in the file`);
+  else if (!ended) shortcomings.push(`the file ends at offset ${hex(store.sizeBytes)} without a mark of the end`);
+
+  const data = new ReadWindow(store);
+  const readPage = (pfn: number, into: Uint8Array): void => {
+    const ordinal = saved.ordinalOf(pfn);
+    if (ordinal < 0) throw new RangeError(`page ${pfn} is not saved`);
+    const at = offsets[ordinal]!;
+    const fail = (what: string): never => {
+      throw new UsageError(`${store.name}: page ${hex(pfn)}, page header at offset ${hex(at)}: ${what}`);
+    };
+    const bytes = data.bytes(at, DUMP_PAGE_BYTES) ?? fail("is beyond the file");
+    const view = new DataView(bytes.buffer, bytes.byteOffset, DUMP_PAGE_BYTES);
+    const size = view.getUint32(8, true);
+    const raw = view.getUint32(12, true) === DP.RAW;
+    const contents = data.bytes(at + DUMP_PAGE_BYTES, size) ?? fail("its contents end beyond the file");
+    if (raw) return into.set(contents);
+    if (compression === "none") fail("is compressed, though the header says that pages are not");
+    const wrong = compression === "rle" ? decodeRuns(contents, into) : inflatePage(contents, into);
+    if (wrong !== undefined) fail(wrong);
+  };
+  const last = saved.ranges.at(-1)!;
+  const endPfn = last.first + last.count;
+  return {
+    ...{ name: store.name, kind: `an LKCD dump, version ${head.version}, ${compression}`, shortcomings },
+    ...{ saved: saved.ranges, problems: head.problems },
+    facts: factsOf(head, saved.ranges, endPfn),
+    readPages(pfn, pages, into) {
+      for (let i = 0; i < pages; i++) readPage(pfn + i, into.subarray(i * pageSize, (i + 1) * pageSize));
+    },
+    nextData: (pfn) => pfn,
+    rawRun: () => undefined,
+  };
+}
+
+/** LKCD does not say where RAM is: it is where pages are. */
+function factsOf(head: LkcdHead, ram: readonly PageRange[], endPfn: number): CoreFacts {
+  const { header, model, arch, machine, cpus: count } = head;
+  const text = (name: string): string => header.getText(`dh_utsname_${name}`);
+  const dumping = machine ? machine.get("dha_dumping_cpu") : 0;
+  const currentCpu = dumping >= 0 && dumping < Math.max(1, count) ? dumping : undefined;
+  const cpus = Array.from({ length: count }, (_, cpu): CoreCpu => {
+    const regsBytes = layoutOf(arch.pt_regs, model).size;
+    const at = machine!.offsetOf("dha_smp_regs") + cpu * regsBytes;
+    const own = machine!.inner("dha_regs").bytes;
+    const smp = machine!.bytes.subarray(at, at + regsBytes);
+    const bytes = cpu === currentCpu && smp.every((byte) => byte === 0) ? own : smp;
+    return { task: machine!.getBig("dha_smp_current_task", cpu), ...registersOrNone(gregsetOf(arch, model, bytes)) };
+  });
+  const task = header.getBig("dh_current_task");
+  const used = machine ? Math.max(1, Math.min(count, machine.get("dha_smp_num_cpus"))) : 1;
+  return {
+    ...{ model, pageSize: head.pageSize, panicText: header.getText("dh_panic_string") },
+    systemName: {
+      ...{ sysname: text("sysname"), nodename: text("nodename"), release: text("release") },
+      ...{ version: text("version"), machine: text("machine"), domainname: text("domainname") },
+    },
+    timestampSeconds: header.get("dh_time_sec"),
+    timestampNs: header.get("dh_time_usec") * 1000,
+    ...{ currentCpu, cpusNumbered: count > 0, switchStack: 0n },
+    cpus: count > 0 ? cpus.slice(0, used).map((cpu, i) => (i === currentCpu ? { ...cpu, task } : cpu)) : [{ task }],
+    ...{ maxMapnr: endPfn, ram, dumpLevel: 0, endPfn },
+  };
+}

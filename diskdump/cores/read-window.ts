@@ -1,0 +1,33 @@
+// Small pieces of a store read one behind the other, by one large read now and then.
+import type { ByteStore } from "../../emulator/memory/store.ts";
+
+const WINDOW_BYTES = 1 << 20;
+
+export class ReadWindow {
+  private readonly store: ByteStore;
+  private buffer = new Uint8Array(0);
+  private start = 0;
+  private end = 0;
+  private readonly windowBytes: number;
+
+  constructor(store: ByteStore, windowBytes = WINDOW_BYTES) {
+    this.store = store;
+    this.windowBytes = windowBytes;
+  }
+
+  /** Bytes of the store, valid until the next call; undefined when they reach beyond its end. */
+  bytes(offset: number, length: number): Uint8Array | undefined {
+    if (!(offset >= 0 && offset + length <= this.store.sizeBytes)) return undefined;
+    if (offset < this.start || offset + length > this.end) this.fill(offset, length);
+    return this.buffer.subarray(offset - this.start, offset - this.start + length);
+  }
+
+  private fill(offset: number, length: number): void {
+    const size = Math.min(Math.max(length, this.windowBytes), this.store.sizeBytes - offset);
+    if (this.buffer.length < size) this.buffer = new Uint8Array(Math.max(size, this.windowBytes));
+    this.start = this.end = 0;
+    this.store.read(offset, this.buffer.subarray(0, size));
+    this.start = offset;
+    this.end = offset + size;
+  }
+}
