@@ -5,6 +5,7 @@ export type DumpReason =
   | "mutex held"
   | "module damaged"
   | "scsi_dump module damaged"
+  | "ide_dump module damaged"
   | "no dump device registered"
   | "no more dump devices"
   | "device offline"

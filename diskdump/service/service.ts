@@ -6,6 +6,7 @@ import { kfunc } from "../../kernel-sim/core/kfunc.ts";
 import { diskdumpOf } from "../module/disk-dump.ts";
 import { cleanup_diskdump, init_diskdump } from "../module/init-diskdump.ts";
 import { parseParameters, type DiskdumpOptions } from "../module/parameters.ts";
+import { cleanup_ide_dump, init_ide_dump } from "../module/ide-dump.ts";
 import { cleanup_scsi_dump, init_scsi_dump } from "../module/scsi-dump.ts";
 import { addDumpFile, dumpFileOf } from "../module/sysfs.ts";
 import { hasDump } from "../userspace/dump-image.ts";
@@ -101,11 +102,12 @@ export function saveDumps(system: DiskdumpSystem): SavedDump[] {
   return saved;
 }
 
-/** modprobe diskdump; modprobe scsi_dump. Returns: 0 or -1 when the module could not be loaded. Context: process. */
+/** modprobe diskdump, scsi_dump, and ide_dump where there are IDE drives. Returns: 0 or -1 when the module could not be loaded. Context: process. */
 const load_modules = kfunc("sys_init_module", function* (options: DiskdumpOptions) {
   const dd = yield* init_diskdump(options);
   if (!dd) return -1;
   yield* init_scsi_dump(dd);
+  if (K.ide) yield* init_ide_dump(dd);
   return 0;
 });
 
@@ -142,6 +144,7 @@ export const stop = kfunc("sys_diskdump_stop", function* (_system: DiskdumpSyste
   for (const partition of [...dd.partitions]) {
     yield* writeTo(dumpFileOf(partition.target), "0\n");
   }
+  if (K.ide) yield* cleanup_ide_dump(dd);
   yield* cleanup_scsi_dump(dd);
   yield* cleanup_diskdump(dd);
 });

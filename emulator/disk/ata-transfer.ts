@@ -59,6 +59,7 @@ export class AtaTransfer {
   private readonly disk: ScsiDisk;
   private readonly events: EventQueue;
   private readonly request: ScsiCommand;
+  private readonly cdbView: DataView;
   private readonly event: TimerEvent;
   private state: TransferState = "idle";
   private spec: AtaCommandSpec | undefined;
@@ -78,6 +79,8 @@ export class AtaTransfer {
     this.events = events;
     this.buffer = new AtaBuffer(disk.media.pool);
     this.request = makeScsiCommand(this.buffer.memory, 1);
+    const { cdb } = this.request;
+    this.cdbView = new DataView(cdb.buffer, cdb.byteOffset, cdb.length);
     this.request.done = (command) => this.diskAnswered(command);
     this.event = makeEvent(`${disk.name}.ata-data`, () => {
       if (this.state === "turning") this.openBlock();
@@ -148,10 +151,10 @@ export class AtaTransfer {
     cdb.fill(0);
     cdb[0] = opcode;
     if (this.spec!.forceUnitAccess) cdb[1] = FORCE_UNIT_ACCESS;
-    const view = new DataView(cdb.buffer, cdb.byteOffset, 16);
-    view.setUint32(2, Math.floor(lba / 2 ** 32), false);
-    view.setUint32(6, lba >>> 0, false);
-    view.setUint32(10, sectors, false);
+    const { cdbView } = this;
+    cdbView.setUint32(2, Math.floor(lba / 2 ** 32), false);
+    cdbView.setUint32(6, lba >>> 0, false);
+    cdbView.setUint32(10, sectors, false);
     request.cdbLength = 16;
   }
 

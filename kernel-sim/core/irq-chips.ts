@@ -22,6 +22,14 @@ const startup_level_ioapic_irq = kleaf("startup_level_ioapic_irq", (irq: number)
 const mask_and_ack_level_ioapic_irq = kleaf("mask_and_ack_level_ioapic_irq", (_irq: number): void => {});
 /** The EOI that lets the line ask again. */
 const end_level_ioapic_irq = kleaf("end_level_ioapic_irq", (_irq: number): void => cpu.apic.endOfInterrupt());
+/** Opens an edge-triggered line. Returns: 0, nothing was pending. */
+const startup_edge_ioapic_irq = kleaf("startup_edge_ioapic_irq", (irq: number): number => {
+  K.machine.ioApic.setMasked(irq, false, cpu.clock);
+  return 0;
+});
+/** An edge is acknowledged before its handlers: the next one is another interrupt. */
+const ack_edge_ioapic_irq = kleaf("ack_edge_ioapic_irq", (_irq: number): void => cpu.apic.endOfInterrupt());
+const end_edge_ioapic_irq = kleaf("end_edge_ioapic_irq", (_irq: number): void => {});
 const set_ioapic_affinity_irq = kleaf("set_ioapic_affinity_irq", (_irq: number): void => {});
 
 const no_action = kleaf("ack_none", (_irq: number): void => {});
@@ -53,6 +61,18 @@ const KINDS: Readonly<Record<string, readonly [typename: string, functions: Func
       disable: mask_IO_APIC_irq,
       ack: mask_and_ack_level_ioapic_irq,
       end: end_level_ioapic_irq,
+      set_affinity: set_ioapic_affinity_irq,
+    },
+  ],
+  ioapic_edge_type: [
+    "IO-APIC-edge",
+    {
+      startup: startup_edge_ioapic_irq,
+      shutdown: mask_IO_APIC_irq,
+      enable: unmask_IO_APIC_irq,
+      disable: mask_IO_APIC_irq,
+      ack: ack_edge_ioapic_irq,
+      end: end_edge_ioapic_irq,
       set_affinity: set_ioapic_affinity_irq,
     },
   ],

@@ -133,7 +133,10 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   cpu.interruptsEnabled = true;
 }
 
-/** A device line's interrupt: flow control for a level-triggered line, then its handlers. */
+/**
+ * A device line's interrupt: flow control, then its handlers. A level-triggered line gets its EOI behind them, an edge-triggered
+ * one before: another edge may come while they run, and makes them run again.
+ */
 export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
   const { descs, locks, actions } = K.irq;
   const desc = descs[irq];
@@ -144,6 +147,9 @@ export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
   }
   count(irq);
   yield* spin_lock(locks[irq]!);
+  const level = (desc.status & IRQ_LEVEL) !== 0;
+  // ack_edge_ioapic_irq
+  if (!level) cpu.apic.endOfInterrupt();
   let status = (desc.status & ~IRQ_REPLAY) | IRQ_PENDING;
   let run = false;
   if ((status & (IRQ_DISABLED | IRQ_INPROGRESS)) === 0) {
@@ -164,7 +170,7 @@ export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
     desc.status = desc.status & ~IRQ_PENDING;
   }
   // end_level_ioapic_irq: the EOI that lets the line ask again.
-  cpu.apic.endOfInterrupt();
+  if (level) cpu.apic.endOfInterrupt();
   spin_unlock(locks[irq]!);
 });
 
@@ -226,8 +232,8 @@ export const request_irq = kfunc(
     if (list.length === 1) {
       const entry = K.machine.ioApic.entry(irq);
       entry.vector = vectorOfIrq(irq);
-      descs[irq]!.status = IRQ_LEVEL;
-      descs[irq]!.handler = K.symbol("ioapic_level_type");
+      descs[irq]!.status = entry.level ? IRQ_LEVEL : 0;
+      descs[irq]!.handler = K.symbol(entry.level ? "ioapic_level_type" : "ioapic_edge_type");
       descs[irq]!.depth = 0;
       K.machine.ioApic.setMasked(irq, false, cpu.clock);
     }

@@ -19,6 +19,7 @@ import type { CallFunction } from "./smp.ts";
 import type { Spinlock } from "./spinlock.ts";
 import type { Task } from "./task.ts";
 import type { ModuleTable } from "./module.ts";
+import type { Ide } from "../ide/ide.ts";
 import type { ScsiMidlayer } from "../scsi/midlayer.ts";
 import type { PageAllocator } from "../mm/page-alloc.ts";
 import type { BlockLayer } from "../block/block-layer.ts";
@@ -122,6 +123,8 @@ export class Kernel {
   block!: BlockLayer;
   pdflush: Pdflush | undefined;
   scsi!: ScsiMidlayer;
+  /** Set up by the first IDE chipset's driver. */
+  ide: Ide | undefined;
   /** Findings of the run-time checker (lock order, irq safety, calls that dump mode forbids): function, rule, stack. */
   readonly reports: string[] = [];
   /** Every lock by name, for directed crashes and for messages. */

@@ -5,6 +5,8 @@ import type { PciDevice } from "../../emulator/bus/pci.ts";
 import type { Machine } from "../../emulator/cpu/machine.ts";
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import type { ScsiDisk } from "../../emulator/disk/scsi-disk.ts";
+import { PiixIdeChip, type PiixVariant } from "../../hba/ide/chip.ts";
+import { loadPiixIde, piix_ide_init } from "../../hba/ide/driver.ts";
 import { FusionMptChip } from "../../hba/mptfusion/chip.ts";
 import type { FusionVariant } from "../../hba/mptfusion/chip-profile.ts";
 import { loadMptFusion, mptscsih_init } from "../../hba/mptfusion/driver.ts";
@@ -25,6 +27,13 @@ export interface AdapterModel {
   readonly ownId: number | null;
 }
 
+/** What a disk on such an adapter is unless its scenario says otherwise. */
+export interface DiskDefaults {
+  readonly writeCache: boolean;
+  /** Megabytes per second between controller and buffer. */
+  readonly busMbPerS: number;
+}
+
 /** One driver and the chips that it drives. */
 export interface AdapterKind {
   /** By the name that scenarios use; the first one is the default. */
@@ -36,10 +45,19 @@ export interface AdapterKind {
   probe(): Running<unknown>;
   /** The driver's structs, for the debugger. */
   readonly structs: readonly CType[];
+  /** How the kernel names its disks: "sd" by order of discovery, "hd" by place. */
+  readonly diskNames: "sd" | "hd";
+  readonly diskDefaults: DiskDefaults;
+  /** A machine has room for one such adapter: its ports are the PC's own. */
+  readonly alone?: boolean;
 }
 
 /** SCSI parallel, wide: the adapter is id 7. */
 const WIDE_SCSI: AdapterModel = { maxId: 15, ownId: 7 };
+
+const SCSI_DISK: DiskDefaults = { writeCache: false, busMbPerS: 320 };
+/** ATA drives leave the factory with their cache on. The cable's own speed comes on top: the transfer mode's. */
+const ATA_DISK: DiskDefaults = { writeCache: true, busMbPerS: 320 };
 
 /** By the name that scenarios use. */
 export const ADAPTERS: Readonly<Record<string, AdapterKind>> = {
@@ -49,6 +67,18 @@ export const ADAPTERS: Readonly<Record<string, AdapterKind>> = {
     loadModules: loadMptFusion,
     probe: mptscsih_init,
     structs: [struct_MPT_ADAPTER, struct_MPT_SCSI_HOST, VirtDevice],
+    diskNames: "sd",
+    diskDefaults: SCSI_DISK,
+  },
+  ide: {
+    models: { piix4: { maxId: 3, ownId: null }, piix3: { maxId: 3, ownId: null } },
+    makeChip: (machine, name, model) => new PiixIdeChip(machine, name, model as PiixVariant),
+    loadModules: loadPiixIde,
+    probe: piix_ide_init,
+    structs: [],
+    diskNames: "hd",
+    diskDefaults: ATA_DISK,
+    alone: true,
   },
 };
 
@@ -63,6 +93,7 @@ export const modelsOf = (type: string): readonly string[] => Object.keys(ADAPTER
 export const ADAPTER_CHOICES: Readonly<Record<string, { readonly type: string; readonly model: string }>> = {
   mptspi: { type: "mptfusion", model: "53c1030" },
   mptsas: { type: "mptfusion", model: "sas1068" },
+  ide: { type: "ide", model: "piix4" },
 };
 
 /**

@@ -235,6 +235,7 @@ export function buildHardware(scenario: Scenario, seed: number): Hardware {
       return made;
     });
     const place = placeOf(i);
+    for (const line of chip.identity.legacyIrqs ?? []) machine.ioApic.entry(line).level = false;
     machine.pci.plug(chip, place.devfn, place.irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
     return { scenario: adapter, chip, ...place, disks: own };
   });

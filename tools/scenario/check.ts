@@ -18,6 +18,14 @@ export function complaintsAboutChoices(document: ScenarioDocument): string[] {
     if (model === undefined || models.includes(model)) continue;
     complaints.push(`adapters[${place}].model: expected one of ${models.join(", ")} for type ${type}; got "${model}"`);
   }
+  for (const type of new Set((adapters ?? []).map((adapter) => adapter.type ?? DEFAULT_ADAPTER_TYPE))) {
+    const count = adapters!.filter((adapter) => (adapter.type ?? DEFAULT_ADAPTER_TYPE) === type).length;
+    if (ADAPTERS[type]?.alone && count > 1) {
+      complaints.push(
+        `adapters: a machine has room for one ${type} adapter (its ports are the PC's own); got ${count}`,
+      );
+    }
+  }
   const moments = Object.keys(crash?.at ?? {});
   if (crash?.at && moments.length !== 1) {
     const got = moments.length === 0 ? "none" : moments.join(" and ");

@@ -4,12 +4,12 @@ import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parse as parseYaml, YAMLParseError } from "yaml";
 import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
 import { scenarioFolder } from "../paths.ts";
-import { ADAPTER_CHOICES } from "../machine/adapters.ts";
+import { ADAPTERS, ADAPTER_CHOICES, DEFAULT_ADAPTER_TYPE } from "../machine/adapters.ts";
 import { complaintsAboutChoices, complaintsAboutMachine } from "./check.ts";
 import type { ScenarioDocument } from "./document.ts";
 import { AVAILABLE_DUMPERS, DEFAULT_DUMPER } from "./dumpers.ts";
 import { isTree, merge, setAt, type Tree } from "./merge.ts";
-import { resolveScenario } from "./resolve.ts";
+import { diskName, ideDiskName, resolveScenario } from "./resolve.ts";
 import type { Dumper, Scenario } from "./scenario.ts";
 import { complaintsAbout, nearest } from "./validate.ts";
 
@@ -48,11 +48,43 @@ function adapterOverrides(document: Tree, name: string): string[] {
   }
   const { adapters } = document as ScenarioDocument;
   if (!Array.isArray(adapters)) return [];
-  return adapters.flatMap((_, place) => [
+  const chips = adapters.flatMap((_, place) => [
     `adapters.${place}.type=${choice.type}`,
     `adapters.${place}.model=${choice.model}`,
   ]);
+  return [...chips, ...movedDisks(document as ScenarioDocument, choice.type, choice.model)];
 }
+
+/**
+ * The disks of a document on adapters of another kind, where they have other names or do not all find a place: those with dump
+ * devices come along, the others as long as there is room. Empty when nothing changes.
+ */
+function movedDisks(document: ScenarioDocument, type: string, model: string): string[] {
+  const { adapters = [], dump = {}, load = {} } = document;
+  const kind = ADAPTERS[type]!;
+  const [first] = adapters;
+  if (kind.diskNames === "sd" || adapters.length !== 1 || ADAPTERS[first!.type ?? DEFAULT_ADAPTER_TYPE] === kind)
+    return [];
+  const room = kind.models[model]!.maxId + 1;
+  const disks = first!.disks ?? [];
+  const dumped = disks.filter((_, i) => (dump.devices ?? []).some((device) => isOn(device, diskName(i))));
+  const others = disks.filter((disk) => !dumped.includes(disk)).slice(0, Math.max(0, room - dumped.length));
+  const kept = disks.filter((disk) => dumped.includes(disk) || others.includes(disk));
+  const renamed = (device: string): string[] => {
+    const from = disks.findIndex((_, i) => isOn(device, diskName(i)));
+    const to = kept.indexOf(disks[from]!);
+    if (from < 0) return [device];
+    return to < 0 ? [] : [device.replace(diskName(from), ideDiskName(to))];
+  };
+  const places = kept.map(({ id: _scsiId, ...disk }) => disk);
+  const sets = [`adapters.0.disks=${JSON.stringify(places)}`];
+  if (dump.devices) sets.push(`dump.devices=${JSON.stringify(dump.devices.flatMap(renamed))}`);
+  if (load.devices) sets.push(`load.devices=${JSON.stringify(load.devices.flatMap(renamed))}`);
+  return sets;
+}
+
+const isOn = (device: string, disk: string): boolean =>
+  device.startsWith(disk) && /^\d*$/.test(device.slice(disk.length));
 
 /** The scenario that a document (already layered) describes. Throws a UsageError that names every wrong key. */
 export function scenarioFrom(document: unknown, ref: string, overrides: readonly string[] = []): Scenario {

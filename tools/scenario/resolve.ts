@@ -10,7 +10,7 @@ import type {
   SizeText,
   TimeText,
 } from "./document.ts";
-import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf, probeOrder } from "../machine/adapters.ts";
+import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf, probeOrder, type DiskDefaults } from "../machine/adapters.ts";
 import { DEFAULT_DUMPER } from "./dumpers.ts";
 import { lkdtmFunction, lkdtmTrigger } from "./lkdtm.ts";
 import type {
@@ -114,7 +114,12 @@ function resolveAdapters(documents: readonly AdapterDocument[]): AdapterScenario
     ofType.set(type, number + 1);
     const ownId = ADAPTERS[type]!.models[model]?.ownId ?? null;
     const freeId = freeIds(ownId === null ? [] : [ownId], document.disks ?? []);
-    const disks = (document.disks ?? []).map((disk) => resolveDisk(disk, diskName(disksBefore++), freeId));
+    const { diskNames, diskDefaults } = ADAPTERS[type]!;
+    const disks = (document.disks ?? []).map((disk) => {
+      const id = disk.id ?? freeId();
+      const device = diskNames === "hd" ? ideDiskName(id) : diskName(disksBefore++);
+      return resolveDisk(disk, device, id, diskDefaults);
+    });
     resolved[place] = { type, model, name: `${type}${number}`, disks };
   }
   return resolved;
@@ -138,11 +143,14 @@ export function diskName(index: number): string {
   return `/dev/sd${letters}`;
 }
 
-function resolveDisk(document: DiskDocument, device: string, freeId: () => number): DiskScenario {
+/** The kernel's naming of IDE drives: hda and hdb on the first cable, hdc and hdd on the second. */
+export const ideDiskName = (id: number): string => `/dev/hd${String.fromCharCode(97 + id)}`;
+
+function resolveDisk(document: DiskDocument, device: string, id: number, defaults: DiskDefaults): DiskScenario {
   const timing = document.timing ?? {};
   return {
     device,
-    id: document.id ?? freeId(),
+    id,
     sizeBytes: size(document.size),
     partitions: (document.partitions ?? []).map((partition, index) => {
       const number = partition.number ?? index + 1;
@@ -153,12 +161,12 @@ function resolveDisk(document: DiskDocument, device: string, freeId: () => numbe
         sectors: partition.sectors,
       };
     }),
-    writeCache: document.writeCache ?? false,
+    writeCache: document.writeCache ?? defaults.writeCache,
     timing: {
       averageSeekNs: time(timing.averageSeek ?? "4700us"),
       rpm: timing.rpm ?? 10_000,
       mediaBytesPerS: (timing.mediaMbPerS ?? 70) * MB,
-      busBytesPerS: (timing.busMbPerS ?? 320) * MB,
+      busBytesPerS: (timing.busMbPerS ?? defaults.busMbPerS) * MB,
       commandOverheadNs: time(timing.commandOverhead ?? "100us"),
     },
     imagePath: document.image ?? null,

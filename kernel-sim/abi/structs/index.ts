@@ -6,6 +6,7 @@ import * as base from "./base.ts";
 import * as block from "./block.ts";
 import * as devices from "./devices.ts";
 import * as fs from "./fs.ts";
+import * as ide from "./ide.ts";
 import * as mm from "./mm.ts";
 import * as module from "./module.ts";
 import * as net from "./net.ts";
@@ -21,6 +22,7 @@ export const STRUCT_FILES: Readonly<Record<string, Readonly<Record<string, unkno
   block,
   devices,
   fs,
+  ide,
   mm,
   module,
   net,
