@@ -90,7 +90,7 @@ export function machineRows(smoke: boolean): Row[] {
       {
         name: "dump loop over IDE ports / over mptfusion",
         ratio: portSeconds / dumpSeconds,
-        ...(smoke ? {} : { target: 3 }),
+        ...(smoke ? {} : { target: 2 }),
         detail: `${portSeconds.toFixed(2)} s; a task file, two DRQ blocks and four waits per I/O`,
       },
       {
