@@ -1,8 +1,7 @@
 // The diskdump module's state on one kernel: its variables in RAM, and the objects that belong to them.
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import type { ViewOf } from "../../kernel-sim/abi/view.ts";
-import type { CType, StructType } from "../../kernel-sim/abi/types.ts";
-import { layoutOf } from "../../kernel-sim/abi/types.ts";
+import { struct, type StructType } from "../../kernel-sim/abi/types.ts";
 import { K, type Kernel } from "../../kernel-sim/core/kernel.ts";
 import { INIT_LIST_HEAD } from "../../kernel-sim/core/list.ts";
 import type { LoadedModule } from "../../kernel-sim/core/module.ts";
@@ -168,10 +167,7 @@ export class DiskDump {
     this.pageSize = model.pageSize;
     this.sectorsPerBlock = model.pageSize / 512;
     this.data = kernel.view(diskdump_data, module.dataAt);
-    const bssAt = kernel.bootmem(kernel.sizeOf(diskdump_bss));
-    this.bss = kernel.view(diskdump_bss, bssAt);
-    nameVariables(kernel, diskdump_data, module.dataAt);
-    nameVariables(kernel, diskdump_bss, bssAt);
+    this.bss = kernel.view(diskdump_bss, module.bssAt);
     const at = (field: keyof typeof diskdump_data.fields): number =>
       module.dataAt + kernel.offsetOf(diskdump_data, field);
     this.devicesHead = at("disk_dump_devices");
@@ -185,11 +181,11 @@ export class DiskDump {
     this.data.sample_rate = parameters.sample_rate;
 
     this.headerBytes = kernel.sizeOf(disk_dump_header);
-    const headerAt = this.variable("dump_header", disk_dump_header);
+    const headerAt = kernel.symbol("dump_header");
     this.header = kernel.view(disk_dump_header, headerAt);
     this.headerTasks = headerAt + kernel.offsetOf(disk_dump_header, "tasks");
     this.subHeaderType = disk_dump_sub_header[model.name];
-    this.subHeaderAt = this.variable("dump_sub_header", this.subHeaderType);
+    this.subHeaderAt = kernel.symbol("dump_sub_header");
 
     const { preserved } = options;
     this.biasBytes = preserved?.biasBytes ?? 0;
@@ -209,13 +205,6 @@ export class DiskDump {
     this.bss.diskdump_stack = this.stackTop;
     this.checkBuffer = model.pageSize > 4096 ? kernel.bootmem(model.pageSize, 4096) : 0;
     this.library = new DumpLibrary(this.checker, kernel.bootmem(DumpLibrary.savedBytes()));
-  }
-
-  private variable(name: string, type: CType): number {
-    const size = this.kernel.sizeOf(type);
-    const addr = this.kernel.bootmem(size);
-    this.kernel.symbols.set(name, { name, addr, size, letter: "D", type });
-    return addr;
   }
 
   get parameters(): DiskdumpOptions["parameters"] {
@@ -243,18 +232,13 @@ export class DiskDump {
   }
 }
 
-/** Each field of a section's struct becomes a symbol of its own. */
-export function nameVariables(kernel: Kernel, section: StructType, at: number): void {
-  for (const field of layoutOf(section, kernel.map.model).fields.values()) {
-    kernel.symbols.set(field.name, {
-      name: field.name,
-      addr: at + field.offset,
-      size: field.size,
-      letter: "D",
-      type: field.type,
-    });
-  }
-}
+/** The module's zeroed variables on this kernel's platform: what diskdump_bss has, and the headers that a dump begins with. */
+export const diskdumpBss = (kernel: Kernel): StructType =>
+  struct("", {
+    ...diskdump_bss.fields,
+    dump_header: disk_dump_header,
+    dump_sub_header: disk_dump_sub_header[kernel.map.model.name],
+  });
 
 const loaded = new WeakMap<Kernel, DiskDump>();
 

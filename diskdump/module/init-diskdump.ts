@@ -6,7 +6,7 @@ import { down, up } from "../../kernel-sim/core/wait.ts";
 import { GFP_HIGHUSER, alloc_pages } from "../../kernel-sim/mm/page-alloc.ts";
 import { page_to_phys } from "../../kernel-sim/mm/page.ts";
 import { FRAME_SIZE } from "../../emulator/memory/pool.ts";
-import { DiskDump, diskdumpOf, setDiskdump } from "./disk-dump.ts";
+import { DiskDump, diskdumpBss, diskdumpOf, setDiskdump } from "./disk-dump.ts";
 import { DEFAULT_OPTIONS, type DiskdumpOptions } from "./parameters.ts";
 import { set_crc_modules } from "./registration.ts";
 import { start_disk_dump } from "./start-disk-dump.ts";
@@ -15,6 +15,16 @@ import { addModuleFiles, removeModuleFiles } from "./sysfs.ts";
 
 const kfunc = moduleFunctions("diskdump");
 
+/** What dump types and drivers call (EXPORT_SYMBOL). */
+const DISKDUMP_EXPORTS = [
+  "register_disk_dump_device",
+  "register_disk_dump_type",
+  "unregister_disk_dump_device",
+  "unregister_disk_dump_type",
+  "diskdump_mdelay",
+  "diskdump_update",
+] as const;
+
 /**
  * modprobe diskdump. Returns: the module's state, or undefined when there is no memory for its scratch buffer.
  * Loading it again returns what is there. Context: process.
@@ -22,7 +32,7 @@ const kfunc = moduleFunctions("diskdump");
 export const init_diskdump = kfunc("init_diskdump", function* (options: Partial<DiskdumpOptions>) {
   const known = diskdumpOf(K);
   if (known) return known;
-  const module = K.modules.load("diskdump", K.sizeOf(diskdump_data));
+  const module = K.modules.load("diskdump", { data: diskdump_data, bss: diskdumpBss(K), exports: DISKDUMP_EXPORTS });
   const dd = new DiskDump(K, module, { ...DEFAULT_OPTIONS, ...options });
   const scratch = yield* scratch_pages(dd);
   if (scratch === 0) {

@@ -17,7 +17,6 @@ import { checksum, checksumNs } from "./checksum.ts";
 import {
   READ,
   WRITE,
-  nameVariables,
   type DiskDump,
   type DumpDevice,
   type DumpPartition,
@@ -68,10 +67,7 @@ export class ScsiDump {
   constructor(dd: DiskDump, module: LoadedModule) {
     this.dd = dd;
     this.module = module;
-    const bssAt = K.bootmem(K.sizeOf(scsi_dump_bss));
-    this.bss = K.view(scsi_dump_bss, bssAt);
-    nameVariables(K, scsi_dump_data, module.dataAt);
-    nameVariables(K, scsi_dump_bss, bssAt);
+    this.bss = K.view(scsi_dump_bss, module.bssAt);
     this.buffer = K.bootmem(SMALL_BUFFER_BYTES);
     this.typeAt = module.dataAt + K.offsetOf(scsi_dump_data, "scsi_dump_type");
     const named = <F extends object>(body: F, symbol: { readonly id: number }): F =>
@@ -310,7 +306,7 @@ export const scsiDumpOf = (dd: DiskDump): ScsiDump | undefined => loaded.get(dd)
 export const init_scsi_dump = kfunc("init_scsi_dump", function* (dd: DiskDump) {
   const known = loaded.get(dd);
   if (known) return known;
-  const module = K.modules.load("scsi_dump", K.sizeOf(scsi_dump_data));
+  const module = K.modules.load("scsi_dump", { data: scsi_dump_data, bss: scsi_dump_bss });
   const sd = new ScsiDump(dd, module);
   loaded.set(dd, sd);
   dd.otherTouchedRanges.push(() => sd.touchedRanges());

@@ -182,3 +182,10 @@ export const VirtDevice = struct("_VirtDevice", {
 });
 export const MPT_TARGET_FLAGS_VALID_INQUIRY = 0x02;
 export const MPT_TARGET_FLAGS_Q_YES = 0x08;
+
+/** mptbase's variables. */
+export const mptbase_data = struct(
+  "mptbase_data",
+  { ioc_list: listHead },
+  { doc: "every adapter by MPT_ADAPTER.list" },
+);

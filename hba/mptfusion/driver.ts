@@ -2,6 +2,7 @@
 import { pciFunctions, type PciFunction } from "../../emulator/bus/mmio.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { INIT_LIST_HEAD, list_add_tail } from "../../kernel-sim/core/list.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import { scsi_adjust_queue_depth } from "../../kernel-sim/scsi/dispatch.ts";
 import type { Scsi_Host, scsi_device, scsi_host_template } from "../../kernel-sim/scsi/host.ts";
@@ -27,6 +28,7 @@ import {
   MPT_TARGET_FLAGS_VALID_INQUIRY,
   struct_MPT_ADAPTER,
   struct_MPT_SCSI_HOST,
+  mptbase_data,
 } from "./driver-structs.ts";
 import { MPI_PORTFACTS_PORTTYPE_SAS } from "./messages.ts";
 import { MPT_MEMORY_BAR } from "./registers.ts";
@@ -34,6 +36,8 @@ import { MPT_MEMORY_BAR } from "./registers.ts";
 const kfunc = moduleFunctions("mptscsih");
 const kfuncBase = moduleFunctions("mptbase");
 
+/** What protocol drivers call (EXPORT_SYMBOL). */
+const MPTBASE_EXPORTS = ["mpt_config", "mpt_get_msg_frame", "mpt_free_msg_frame", "mpt_HardResetHandler"] as const;
 const LSI = 0x1000;
 const ATTO = 0x117c;
 /** Device ids that the driver takes: SPI and SAS controllers. */
@@ -119,6 +123,7 @@ export const mptbase_probe = kfuncBase("mptbase_probe", function* (pdev: PciFunc
   ioc.s.mem_phys = pdev.readConfig(0x10 + 4 * MPT_MEMORY_BAR, 4) & ~0xf;
   ioc.s.mem_size = chip.size;
   ioc.callbacks[MPT_BASE_CTX] = mpt_base_reply;
+  list_add_tail(ioc.addr + K.offsetOf(struct_MPT_ADAPTER, "list"), K.symbol("ioc_list"));
   if ((yield* mpt_do_ioc_recovery(ioc, MPT_HOSTEVENT_IOC_BRINGUP, CAN_SLEEP)) !== 0) {
     yield* printk(`mptbase: WARNING - ${ioc.name} did not initialize properly!\n`, 4);
     return undefined;
@@ -165,6 +170,7 @@ export const mptscsih_init = kfunc("mptscsih_init", function* () {
 
 /** Puts the modules' text and data into RAM; must come before mptscsih_init. Context: process or boot. */
 export function loadMptFusion(): void {
-  K.modules.load("mptbase", 4096);
+  K.modules.load("mptbase", { data: mptbase_data, bss: 4096, exports: MPTBASE_EXPORTS });
+  INIT_LIST_HEAD(K.symbol("ioc_list"));
   K.modules.load("mptscsih", 4096);
 }

@@ -110,7 +110,7 @@ function untypedViewClass(type: StructType, model: DataModel): ViewClass<Fields>
     "pokePtr",
     "poke64",
     "bind",
-    `return class ${type.name} { constructor(addr) { this.addr = addr; }\n${body} };`,
+    `return class struct_${type.name} { constructor(addr) { this.addr = addr; }\n${body} };`,
   ) as (...imports: unknown[]) => ViewClass<Fields>;
   const made = Object.assign(make(M, step, peekPtr, pokePtr, poke64, bind), { size: layout.size, offsets });
   perModel.set(model.name, made);

@@ -15,7 +15,7 @@ import {
   type Running,
 } from "../../emulator/cpu/cpu.ts";
 import { M, peekPtr, pokePtr, virtualOf } from "../abi/ram.ts";
-import type { Kernel } from "./kernel.ts";
+import type { Kernel, KernelSymbol } from "./kernel.ts";
 import {
   BODY_OFFSET,
   CALL_SITES,
@@ -346,6 +346,15 @@ export function kleaf<A extends unknown[], T>(
   return Object.assign(make(enterLeaf, leave, body), { id, symbol: name });
 }
 
+/** The kleaf of a loadable module. */
+export const moduleLeaves =
+  (module: string) =>
+  <A extends unknown[], T>(
+    name: string,
+    body: (...args: A) => T,
+  ): ((...args: A) => T) & { readonly id: number; readonly symbol: string } =>
+    kleaf(name, body, module);
+
 /** Runs `hit` at the n-th entry (1 is the next) of the named function. Returns false when there is no such function. */
 export function armProbe(name: string, nth: number, hit: () => Running): boolean {
   const info = functions.find((f) => f.name === name);
@@ -397,14 +406,14 @@ function functionAt(addr: number): string | undefined {
   return undefined;
 }
 
-/** Gives a module's functions their addresses. Returns the bytes of text used. */
-export function linkModuleFunctions(kernel: Kernel, module: string, start: number): number {
+/** Gives a module's functions their addresses, one behind the other from `start`. Returns their symbols. */
+export function linkModuleFunctions(kernel: Kernel, module: string, start: number): KernelSymbol[] {
   const own = functions
     .filter((f) => f.module === module)
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
   own.forEach((f, i) => placeFunction(kernel, f, start + i * FUNCTION_BYTES));
   for (const f of own) aimCalls(kernel, textAddress[f.id]!);
-  return own.length * FUNCTION_BYTES;
+  return own.map((f) => kernel.symbols.get(f.name)!);
 }
 
 function placeFunction(kernel: Kernel, info: FunctionInfo, at: number): void {

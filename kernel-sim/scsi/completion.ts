@@ -1,7 +1,7 @@
 // The upper half of a command's end: what becomes of the request (scsi_io_completion, scsi_lib.c of 2.6.9).
 import { M } from "../abi/ram.ts";
 import { REQ_QUIET, end_that_request_chunk, end_that_request_last } from "../block/request.ts";
-import { kfunc } from "../core/kfunc.ts";
+import { moduleFunctions } from "../core/kfunc.ts";
 import { printk } from "../core/printk.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore } from "../core/spinlock.ts";
 import { blk_noretry_request, sense_asc, sense_ascq, sense_key } from "./disposition.ts";
@@ -17,6 +17,8 @@ import {
   driver_byte,
   host_byte,
 } from "./status.ts";
+
+const kfunc = moduleFunctions("scsi_mod");
 
 /**
  * Ends the first `bytes` bytes of the command's request. The last ones free the command too.

@@ -3,7 +3,7 @@ import { cpu, finished, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, poke32 } from "../abi/ram.ts";
 import { blk_dev_init } from "../block/block-layer.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc, kleaf } from "../core/kfunc.ts";
+import { moduleFunctions, moduleLeaves } from "../core/kfunc.ts";
 import { INIT_LIST_HEAD, list_add, list_add_tail, list_del_init, list_empty, list_next } from "../core/list.ts";
 import { SCSI_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "../core/softirq.ts";
 import {
@@ -24,7 +24,7 @@ import {
   type scsi_cmnd,
   type scsi_device,
 } from "./host.ts";
-import { ScsiMidlayer } from "./midlayer.ts";
+import { SCSI_EXPORTS, ScsiMidlayer, scsi_mod_data } from "./midlayer.ts";
 import { scsi_device_unbusy, scsi_queue_insert } from "./requeue.ts";
 import { ADD_TO_MLQUEUE, COMMAND_SIZE, DID_ABORT, DID_NO_CONNECT, DRIVER_SENSE, NEEDS_RETRY } from "./status.ts";
 import {
@@ -39,11 +39,15 @@ import {
   scsi_times_out,
 } from "./timeout.ts";
 
+const kfunc = moduleFunctions("scsi_mod");
+const kleaf = moduleLeaves("scsi_mod");
+
 const SCSI_2 = 3;
 
 /** Sets the mid-layer up for the running kernel. Called once by the boot, before any host is added. */
 export function init_scsi(): void {
   blk_dev_init();
+  K.modules.load("scsi_mod", { data: scsi_mod_data, exports: SCSI_EXPORTS });
   K.scsi = new ScsiMidlayer();
   open_softirq(SCSI_SOFTIRQ, scsi_softirq);
 }
@@ -57,6 +61,8 @@ export const scsi_get_command = kfunc("scsi_get_command", function* (sdev: scsi_
     const entry = list_next(host.free_list);
     list_del_init(entry);
     cmd = K.scsi.byEntry.get(entry)!;
+    // The C has a lock per device for this list; here it changes with the host's pool.
+    list_add_tail(cmd.list, sdev.cmd_list);
   }
   yield* spin_unlock_irqrestore(host.free_list_lock, flags);
   if (cmd) {
@@ -84,6 +90,7 @@ export const scsi_put_command = kfunc("scsi_put_command", function* (cmd: scsi_c
   const flags = yield* spin_lock_irqsave(host.free_list_lock);
   cmd.request = undefined;
   cmd.s.request = 0;
+  list_del_init(cmd.list);
   list_add(cmd.eh_entry, host.free_list);
   yield* spin_unlock_irqrestore(host.free_list_lock, flags);
 });

@@ -2,7 +2,7 @@
 import { M, poke32 } from "../abi/ram.ts";
 import { SCSI_SENSE_BUFFERSIZE } from "../abi/structs/scsi.ts";
 import { REQ_FAILFAST } from "../block/request.ts";
-import { kleaf } from "../core/kfunc.ts";
+import { moduleLeaves } from "../core/kfunc.ts";
 import { FAILED, SDEV_OFFLINE, SUCCESS, type scsi_cmnd, type scsi_device } from "./host.ts";
 import {
   ABORTED_COMMAND,
@@ -33,6 +33,8 @@ import {
   host_byte,
   msg_byte,
 } from "./status.ts";
+
+const kleaf = moduleLeaves("scsi_mod");
 
 export const scsi_device_online = (sdev: scsi_device): boolean => sdev.s.sdev_state !== SDEV_OFFLINE;
 export const blk_noretry_request = (scmd: scsi_cmnd): boolean =>

@@ -4,7 +4,7 @@ import { M } from "../abi/ram.ts";
 import { semaphore } from "../abi/structs/base.ts";
 import { RQ_SCSI_BUSY, RQ_SCSI_DONE } from "../block/request.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc } from "../core/kfunc.ts";
+import { moduleFunctions } from "../core/kfunc.ts";
 import { list_add_tail, list_del_init, list_empty, list_entries, list_next } from "../core/list.ts";
 import { printk } from "../core/printk.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore } from "../core/spinlock.ts";
@@ -53,6 +53,8 @@ import {
   SHOST_RECOVERY,
   scsi_add_timer,
 } from "./timeout.ts";
+
+const kfunc = moduleFunctions("scsi_mod");
 
 const SENSE_TIMEOUT_SECONDS = 10;
 /** What a bus needs after a reset before its devices answer. */

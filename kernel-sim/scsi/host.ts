@@ -196,6 +196,8 @@ export class scsi_device {
   readonly lun: number;
   readonly channel: number;
   readonly siblings: number;
+  /** List head of the commands that are out. */
+  readonly cmd_list: number;
   readonly starved_entry: number;
   readonly sdev_lock: Spinlock;
   /** vendor, model, revision from INQUIRY. */
@@ -217,6 +219,7 @@ export class scsi_device {
     this.lun = lun;
     const at = (field: keyof typeof struct_scsi_device.fields): number => addr + K.offsetOf(struct_scsi_device, field);
     this.siblings = at("siblings");
+    this.cmd_list = at("cmd_list");
     this.starved_entry = at("starved_entry");
     for (const field of ["siblings", "same_target_siblings", "cmd_list", "starved_entry"] as const) {
       INIT_LIST_HEAD(at(field));
@@ -254,6 +257,8 @@ export class scsi_cmnd {
   /** Address of SCSI_SENSE_BUFFERSIZE bytes of sense data. */
   readonly sense_buffer: number;
   readonly eh_entry: number;
+  /** Its entry in the device's cmd_list. */
+  readonly list: number;
   /** The command's timer. Must have been initialised in dump mode too: some drivers add it. */
   readonly eh_timeout: Timer;
   /** Whom the driver tells; set by queuecommand. */
@@ -277,7 +282,8 @@ export class scsi_cmnd {
     this.cmnd = at("cmnd");
     this.sense_buffer = at("sense_buffer");
     this.eh_entry = at("eh_entry");
-    INIT_LIST_HEAD(at("list"));
+    this.list = at("list");
+    INIT_LIST_HEAD(this.list);
     INIT_LIST_HEAD(this.eh_entry);
     s.device = device.addr;
     this.eh_timeout = init_timer(at("eh_timeout"), "scsi_times_out", timedOut, addr);

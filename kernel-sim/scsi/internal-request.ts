@@ -7,11 +7,13 @@ import { blk_dev_init } from "../block/block-layer.ts";
 import { blk_insert_request } from "../block/queue.ts";
 import { RQ_SCSI_BUSY, RQ_SCSI_DONE, Request } from "../block/request.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc } from "../core/kfunc.ts";
+import { moduleFunctions } from "../core/kfunc.ts";
 import { Completion, complete, wait_for_completion } from "../core/wait.ts";
 import { scsi_request, type scsi_cmnd, type scsi_device } from "./host.ts";
 import { scsi_next_command } from "./requeue.ts";
 import { COMMAND_SIZE, DRIVER_ERROR } from "./status.ts";
+
+const kfunc = moduleFunctions("scsi_mod");
 
 const MAGIC = 0x1234;
 

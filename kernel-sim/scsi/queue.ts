@@ -2,7 +2,7 @@
 import type { Segment } from "../../emulator/memory/memory.ts";
 import { M } from "../abi/ram.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc } from "../core/kfunc.ts";
+import { moduleFunctions } from "../core/kfunc.ts";
 import { list_add_tail, list_del_init, list_empty } from "../core/list.ts";
 import { printk } from "../core/printk.ts";
 import { spin_lock, spin_lock_irq, spin_unlock, spin_unlock_irq } from "../core/spinlock.ts";
@@ -47,6 +47,8 @@ import {
   type scsi_device,
 } from "./host.ts";
 import { shost_in_recovery } from "./timeout.ts";
+
+const kfunc = moduleFunctions("scsi_mod");
 
 /** Reused for every request: scsi_init_io copies it into the command's table at once, without giving way in between. */
 const segments: Segment[] = [];

@@ -1,6 +1,6 @@
 // Counting commands in and out, and putting them back (drivers/scsi/scsi_lib.c of 2.6.9).
 import { K } from "../core/kernel.ts";
-import { kfunc } from "../core/kfunc.ts";
+import { moduleFunctions } from "../core/kfunc.ts";
 import { list_del_init, list_empty, list_next } from "../core/list.ts";
 import { spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore } from "../core/spinlock.ts";
 import { blk_insert_request, blk_requeue_request, blk_run_queue, type RequestQueue } from "../block/queue.ts";
@@ -14,6 +14,8 @@ import {
   type scsi_device,
 } from "./host.ts";
 import { SCSI_OWNER_MIDLEVEL, SCSI_STATE_MLQUEUE, scsi_eh_wakeup, shost_in_recovery } from "./timeout.ts";
+
+const kfunc = moduleFunctions("scsi_mod");
 
 /** One command fewer in the host and the device. Locks: host_lock, then the device's queue_lock, inside. Context: any. */
 export const scsi_device_unbusy = kfunc("scsi_device_unbusy", function* (sdev: scsi_device) {

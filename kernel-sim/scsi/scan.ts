@@ -2,8 +2,9 @@
 import { M } from "../abi/ram.ts";
 import { struct_Scsi_Host, struct_scsi_cmnd, struct_scsi_device } from "../abi/structs/scsi.ts";
 import { kernel_thread } from "../core/fork.ts";
+import { pokeString } from "../core/c-string.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc } from "../core/kfunc.ts";
+import { moduleFunctions } from "../core/kfunc.ts";
 import { list_add_tail } from "../core/list.ts";
 import { printk } from "../core/printk.ts";
 import { down, up } from "../core/wait.ts";
@@ -20,6 +21,8 @@ import {
 import { scsi_allocate_request, scsi_wait_req } from "./internal-request.ts";
 import { scsi_alloc_queue } from "./queue.ts";
 import { DRIVER_SENSE, INQUIRY, UNIT_ATTENTION, driver_byte, host_byte } from "./status.ts";
+
+const kfunc = moduleFunctions("scsi_mod");
 
 const INQUIRY_TIMEOUT_MS = 6500;
 const INQUIRY_BYTES = 96;
@@ -56,6 +59,11 @@ export const scsi_add_host = kfunc("scsi_add_host", function* (shost: Scsi_Host)
   const thread = yield* kernel_thread(`scsi_eh_${shost.host_no}`, () => scsi_error_handler(shost), cpuId);
   shost.ehandler = thread;
   shost.s.ehandler = thread.addr;
+  const { shost_classdev } = shost.s;
+  shost_classdev.class = K.scsi.shostClass.addr;
+  shost_classdev.class_data = shost.addr;
+  pokeString(shost_classdev.class_id, `host${shost.host_no}`, 20);
+  list_add_tail(shost_classdev.node.addr, K.scsi.shostClass.children.addr);
   const info = shost.hostt.info?.(shost) ?? shost.hostt.name;
   yield* printk(`scsi${shost.host_no} : ${info}\n`, 6);
   return 0;

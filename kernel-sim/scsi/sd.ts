@@ -5,7 +5,7 @@ import { add_disk, alloc_disk, type Gendisk } from "../block/gendisk.ts";
 import { blk_queue_issue_flush_fn } from "../block/queue.ts";
 import { WRITE, rq_data_dir } from "../block/request.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc, kleaf } from "../core/kfunc.ts";
+import { moduleFunctions, moduleLeaves } from "../core/kfunc.ts";
 import { printk } from "../core/printk.ts";
 import { msleep } from "../core/timer.ts";
 import { Semaphore, down, up, type Completion } from "../core/wait.ts";
@@ -38,6 +38,9 @@ import {
   WRITE_10,
   WRITE_16,
 } from "./status.ts";
+
+const kfunc = moduleFunctions("sd_mod");
+const kleaf = moduleLeaves("sd_mod");
 
 const SD_MAJOR = 8;
 const SD_TIMEOUT_SECONDS = 30;
@@ -256,8 +259,13 @@ export const sd_probe = kfunc("sd_probe", function* (sdev: scsi_device) {
   return sd;
 });
 
-/** Every disk that has been found and has no name yet, in the order of its discovery. Context: process. */
-export const sd_attach_all = kfunc("init_sd", function* () {
+/** Loads sd_mod, which makes every disk that has been found and has no name yet the next sdX. Returns: them. Context: process. */
+export function sd_attach_all(): Running<scsi_disk[]> {
+  K.modules.load("sd_mod");
+  return init_sd();
+}
+
+const init_sd = kfunc("init_sd", function* () {
   const found: scsi_disk[] = [];
   for (const sdev of K.scsi.devices) {
     const sd = yield* sd_probe(sdev);

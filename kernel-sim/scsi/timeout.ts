@@ -1,12 +1,14 @@
 // Command timeouts (drivers/scsi/scsi_error.c of 2.6.9).
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc, textAddressOf } from "../core/kfunc.ts";
+import { moduleFunctions, textAddressOf } from "../core/kfunc.ts";
 import { list_add_tail } from "../core/list.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore } from "../core/spinlock.ts";
 import { add_timer, del_timer } from "../core/timer.ts";
 import { up } from "../core/wait.ts";
 import type { Scsi_Host, scsi_cmnd } from "./host.ts";
+
+const kfunc = moduleFunctions("scsi_mod");
 
 export const SHOST_ADD = 0;
 export const SHOST_DEL = 1;

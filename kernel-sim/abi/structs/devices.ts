@@ -89,3 +89,16 @@ export const block_device_operations = struct(
   },
   { doc: "include/linux/fs.h" },
 );
+
+export const class_struct = struct(
+  "class",
+  { name: charPtr, children: listHead, interfaces: listHead },
+  { doc: "a kind of device (include/linux/device.h); its devices hang on `children` by class_device.node" },
+);
+export const class_device = struct("class_device", {
+  node: listHead,
+  class: ptr(() => class_struct),
+  dev: voidPtr,
+  class_data: voidPtr,
+  class_id: array(char, 20),
+});

@@ -1,6 +1,7 @@
 // The SCSI mid-layer's structs (include/scsi/scsi_cmnd.h, scsi_device.h, scsi_host.h, asm/scatterlist.h of 2.6.9).
 // One-bit flags are bytes here: the layout has no bit fields.
 import { array, char, charPtr, funcPtr, int, ptr, s8, struct, u16, u64, u8, uint, ulong, voidPtr } from "../types.ts";
+import { class_device } from "./devices.ts";
 import { atomic_t, listHead, semaphore, spinlock_t, timer_list, wait_queue_head_t } from "./base.ts";
 
 export const MAX_COMMAND_SIZE = 16;
@@ -174,6 +175,7 @@ export const struct_Scsi_Host = struct(
     dma_channel: u8,
     irq: uint,
     shost_state: ulong,
+    shost_classdev: class_device,
     hostdata: voidPtr,
   },
   { doc: "include/scsi/scsi_host.h; hostdata is a pointer here, not a tail" },
