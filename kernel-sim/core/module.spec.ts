@@ -1,7 +1,10 @@
 // Goal: a loaded module is where an analyst looks for one: on the modules list, its functions in the module area.
 import { describe, expect, test } from "vitest";
-import { M, peekPtr, virtualOf } from "../abi/ram.ts";
-import { module_struct } from "../abi/structs/base.ts";
+import { M, peek32, peekPtr, virtualOf } from "../abi/ram.ts";
+import { list_head, module_struct } from "../abi/structs/base.ts";
+import { Elf64_Sym } from "../abi/structs/module.ts";
+import { struct, uint, ulong } from "../abi/types.ts";
+import { peekString } from "./c-string.ts";
 import { bootTestMachine } from "./testing.ts";
 import { runKernel } from "./boot.ts";
 import { moduleFunctions, textAddressOf } from "./kfunc.ts";
@@ -40,6 +43,35 @@ describe("a module", () => {
     expect(Buffer.from(M.u8.subarray(name, name + 12)).toString()).toBe("test_module\0");
     expect(peekPtr(loaded.addr + k.offsetOf(module_struct, "module_core"))).toBe(loaded.core);
     expect(virtualOf(loaded.core)).toBeGreaterThanOrEqual(0xffffffffa0000000n);
+  });
+
+  test("carries the symbols of its functions and variables, as kallsyms keeps them, and those that it exports", () => {
+    const k = bootTestMachine();
+    const data = struct("", { test_module_mode: uint, test_module_list: list_head });
+    const loaded = k.modules.load("test_module", {
+      data,
+      bss: struct("", { test_module_count: ulong }),
+      exports: ["test_module_a"],
+    });
+    const s = k.view(module_struct, loaded.addr);
+    const bytes = k.sizeOf(Elf64_Sym);
+    const symbols = Array.from({ length: s.num_symtab }, (_, i) => {
+      const at = s.symtab + i * bytes;
+      const name = peekString(s.strtab + peek32(at));
+      return [name, String.fromCharCode(M.u8[at + 4]!), peekPtr(at + 8), M.u8[at + 6]! > 0];
+    });
+    expect(symbols.slice(1)).toEqual([
+      ["test_module_a", "T", k.symbol("test_module_a"), true],
+      ["test_module_b", "t", k.symbol("test_module_b"), true],
+      ["test_module_mode", "d", loaded.dataAt, true],
+      ["test_module_list", "d", loaded.dataAt + 8, true],
+      ["test_module_count", "b", loaded.bssAt, true],
+    ]);
+    expect([s.num_syms, peekPtr(s.syms)]).toEqual([1, k.symbol("test_module_a")]);
+    expect(s.core_size).toBe(loaded.coreBytes);
+    expect(s.strtab + peek32(s.symtab + 5 * bytes) + "test_module_count".length).toBeLessThan(
+      loaded.core + s.core_size,
+    );
   });
 
   test("is loaded once, and a second module lies behind it", () => {

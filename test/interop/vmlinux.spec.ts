@@ -245,14 +245,16 @@ describe("what is written", () => {
 
   test("variables of modules, which lie in memory that boot handed out, are at home with their modules", (context) => {
     need(context, "nm");
+    need(context, "gdb");
     const kernel = bootTestMachine({ cpus: 1 });
     const addr = kernel.bootmem(8);
     kernel.symbols.set("module_variable", { name: "module_variable", addr, size: 4, letter: "D", type: uint });
     kernel.modules.load("vmlinux_test_driver", 64);
-    const symbols = (modules: boolean): string =>
-      run("nm", [save(`vmlinux-bss-${modules}`, writeVmlinux(kernel, { modules }))]).stdout;
-    expect(symbols(false)).not.toContain("module_variable");
-    expect(symbols(true)).toContain(`${virtualOf(addr).toString(16).padStart(16, "0")} A module_variable\n`);
+    const said = (modules: boolean): string =>
+      gdb(save(`vmlinux-bss-${modules}`, writeVmlinux(kernel, { modules })), undefined, "info address module_variable");
+    expect(said(true)).toContain(`static storage at address 0x${virtualOf(addr).toString(16)}`);
+    const known = run("nm", [save("vmlinux-bss", writeVmlinux(kernel, { modules: true }))]).stdout;
+    expect(known).not.toContain("module_variable");
   });
 
   test("a symbol outside the image is an error that names it", () => {

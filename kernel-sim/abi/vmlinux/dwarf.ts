@@ -15,12 +15,15 @@ export const TAG = {
   subrange: 0x21,
   base: 0x24,
   enumerator: 0x28,
+  subprogram: 0x2e,
   variable: 0x34,
 } as const;
 export const AT = {
   location: 0x02,
   name: 0x03,
   byteSize: 0x0b,
+  lowPc: 0x11,
+  highPc: 0x12,
   language: 0x13,
   compDir: 0x1b,
   constValue: 0x1c,
@@ -32,7 +35,16 @@ export const AT = {
   external: 0x3f,
   type: 0x49,
 } as const;
-const FORM = { string: 0x08, block1: 0x0a, data1: 0x0b, flag: 0x0c, sdata: 0x0d, udata: 0x0f, ref4: 0x13 } as const;
+const FORM = {
+  addr: 0x01,
+  string: 0x08,
+  block1: 0x0a,
+  data1: 0x0b,
+  flag: 0x0c,
+  sdata: 0x0d,
+  udata: 0x0f,
+  ref4: 0x13,
+} as const;
 const OP_ADDR = 0x03;
 const OP_PLUS_UCONST = 0x23;
 
@@ -40,6 +52,8 @@ export type Value =
   | { readonly form: "string"; readonly text: string }
   | { readonly form: "data1" | "flag" | "sdata" | "udata"; readonly number: number }
   | { readonly form: "ref4"; readonly to: Die }
+  /** A code address. */
+  | { readonly form: "addr"; readonly address: bigint }
   /** A location expression: the address of a static object. */
   | { readonly form: "address"; readonly address: bigint }
   /** A location expression: so many bytes behind the start of the struct. */
@@ -118,6 +132,8 @@ export function encodeUnit(
       case "ref4":
         references.push({ at: info.length, to: value.to, from });
         return info.u32(0);
+      case "addr":
+        return info.word(value.address);
       case "address":
         return block((into) => {
           into.u8(OP_ADDR);

@@ -13,8 +13,9 @@ export interface VmlinuxOptions {
   /** C types beside those of kernel-sim/abi/structs: a driver's, say. */
   readonly types?: readonly CType[];
   /**
-   * Also give the functions and data of loaded modules, in a section of their own at the module area. A real vmlinux
-   * has none of them (crash takes them from the dump); gdb, which knows no modules, then names their frames.
+   * Also describe the functions and variables of loaded modules in DWARF, with a section at the module area. A real vmlinux has
+   * none of them; gdb, which knows no modules, then names their frames, and crash knows their variables' types. They are
+   * not in the symbol table: crash takes module symbols from the dump, and would have each of them twice.
    */
   readonly modules?: boolean;
 }
@@ -96,11 +97,20 @@ function imageAreas(kernel: Kernel, own: readonly KernelSymbol[]): Area[] {
   ];
 }
 
-function dataEntries(kernel: Kernel, symbols: readonly KernelSymbol[], types: readonly CType[]): Die {
+/** A symbol of a module, and its virtual address. */
+type PlacedSymbol = KernelSymbol & { readonly value: bigint };
+
+function dataEntries(
+  kernel: Kernel,
+  symbols: readonly KernelSymbol[],
+  types: readonly CType[],
+  modules: readonly PlacedSymbol[],
+): Die {
   const entries = new TypeEntries(kernel.map.model);
   for (const type of types) entries.of(type);
   const variables: Die[] = [];
-  for (const { name, addr, type } of symbols) {
+  const placed = symbols.map((s) => ({ ...s, value: kernel.map.kernelMap + BigInt(s.addr) }));
+  for (const { name, value, type } of [...placed, ...modules]) {
     if (!type) continue;
     variables.push({
       tag: TAG.variable,
@@ -108,7 +118,7 @@ function dataEntries(kernel: Kernel, symbols: readonly KernelSymbol[], types: re
         [AT.name, { form: "string", text: name }],
         [AT.type, { form: "ref4", to: entries.of(type) }],
         [AT.external, { form: "flag", number: 1 }],
-        [AT.location, { form: "address", address: kernel.map.kernelMap + BigInt(addr) }],
+        [AT.location, { form: "address", address: value }],
       ],
       children: [],
     });
@@ -121,9 +131,20 @@ function dataEntries(kernel: Kernel, symbols: readonly KernelSymbol[], types: re
       [AT.name, { form: "string", text: "kernel.c" }],
       [AT.compDir, { form: "string", text: `/usr/src/linux-${kernel.release}` }],
     ],
-    children: [...entries.dies, ...variables],
+    children: [...entries.dies, ...variables, ...modules.filter((s) => s.letter === "T").map(functionEntry)],
   };
 }
+
+const functionEntry = ({ name, value, size }: PlacedSymbol): Die => ({
+  tag: TAG.subprogram,
+  attributes: [
+    [AT.name, { form: "string", text: name }],
+    [AT.external, { form: "flag", number: 1 }],
+    [AT.lowPc, { form: "addr", address: value }],
+    [AT.highPc, { form: "addr", address: value + BigInt(size) }],
+  ],
+  children: [],
+});
 
 /** Labels that the linker script of a kernel defines. */
 function labels(kernel: Kernel, areas: readonly Area[]): ElfSymbol[] {
@@ -195,13 +216,10 @@ export function writeVmlinux(kernel: Kernel, options: VmlinuxOptions = {}): Uint
     ...{ name: symbol.name, value, size: symbol.size },
     kind: symbol.letter === "T" ? "func" : "object",
   });
-  const symbols: ElfSymbol[] = [
-    ...labels(kernel, areas),
-    ...own.map((s) => named(s, map.kernelMap + BigInt(s.addr))),
-    ...(withModules ? modules.map((s) => named(s, moduleAddress(s.addr))) : []),
-  ];
+  const symbols: ElfSymbol[] = [...labels(kernel, areas), ...own.map((s) => named(s, map.kernelMap + BigInt(s.addr)))];
 
-  const unit = dataEntries(kernel, own, [...namedTypes(model.name), ...(options.types ?? [])]);
+  const placed = withModules ? modules.map((s) => ({ ...s, value: moduleAddress(s.addr) })) : [];
+  const unit = dataEntries(kernel, own, [...namedTypes(model.name), ...(options.types ?? [])], placed);
   const { info, abbrev } = encodeUnit(unit, model.littleEndian, model.wordBytes);
   sections.push({ name: ".debug_info", bytes: info }, { name: ".debug_abbrev", bytes: abbrev });
   const frames = debugFrame(model, codeRanges(kernel, own));
