@@ -97,7 +97,9 @@ describe.each(PLATFORMS)("of %s", (platform) => {
     expect(added.sort()).toEqual([
       "D _edata",
       "D _end",
+      "T _einittext",
       "T _etext",
+      "T _sinittext",
       "T _stext",
       "T _text",
       "T error_exit",

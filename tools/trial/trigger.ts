@@ -147,9 +147,13 @@ export const arm_crash = kfunc("arm_crash", function* (crash: CrashScenario, ada
   }
 });
 
-/** At an instant of a running CPU: INIT and NMI land there; other faults strike in an interrupt, as soon as one can come. */
+/**
+ * At an instant of a running CPU: INIT and NMI land there, or on the CPU that the scenario names (and then, an INIT for all, on
+ * every other); other faults strike in an interrupt, as soon as one can come.
+ */
 function interruptWith(crash: CrashScenario, c: Cpu): void {
-  if (isLanding(crash.trigger)) land(c, crash.trigger, c.clock);
+  if (isLanding(crash.trigger) && crash.cpu !== null && crash.cpu !== c.id) strike(crash, c.clock);
+  else if (isLanding(crash.trigger)) land(c, crash.trigger, c.clock);
   else c.apic.request(KEYBOARD_VECTOR, c.clock);
 }
 

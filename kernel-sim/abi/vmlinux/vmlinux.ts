@@ -90,11 +90,15 @@ function imageAreas(kernel: Kernel, own: readonly KernelSymbol[]): Area[] {
         { name: ".data.page_aligned", kind: "data", start: perCpu.end, end: dataEnd },
       ]
     : [{ name: ".data", kind: "data", start: data, end: dataEnd }];
-  return [
-    { name: ".text", kind: "text", start: text, end: usedEnd(own, text, rodata, pageSize) },
+  const textEnd = usedEnd(own, text, rodata, pageSize);
+  const areas: Area[] = [
+    { name: ".text", kind: "text", start: text, end: textEnd },
+    // Functions that only a boot needs: none is simulated, but tools ask where they were.
+    { name: ".init.text", kind: "text", start: textEnd, end: Math.min(rodata, textEnd + pageSize) },
     { name: ".rodata", kind: "rodata", start: rodata, end: usedEnd(own, rodata, data, RODATA_LEAST_BYTES) },
-    ...dataAreas.filter((area) => area.end > area.start),
+    ...dataAreas,
   ];
+  return areas.filter((area) => area.end > area.start);
 }
 
 /** A symbol of a module, and its virtual address. */
@@ -156,6 +160,7 @@ function labels(kernel: Kernel, areas: readonly Area[]): ElfSymbol[] {
   });
   const area = (name: string): Area | undefined => areas.find((a) => a.name === name);
   const text = area(".text")!;
+  const initText = area(".init.text");
   const perCpu = area(".data.percpu");
   const inside = (label: string, name: string, offset: number): ElfSymbol[] => {
     const symbol = kernel.symbols.get(name);
@@ -164,6 +169,7 @@ function labels(kernel: Kernel, areas: readonly Area[]): ElfSymbol[] {
   const end = areas[areas.length - 1]!.end;
   return [
     ...[at("_text", text.start), at("_stext", text.start), at("_etext", text.end)],
+    ...(initText ? [at("_sinittext", initText.start), at("_einittext", initText.end)] : []),
     ...inside("thread_return", "schedule", THREAD_RETURN_OFFSET),
     // What an exception's handler returns to.
     ...inside("error_exit", "error_entry", RETURN_OFFSET),
