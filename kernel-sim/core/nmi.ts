@@ -56,10 +56,8 @@ function land(c: Cpu, landing: Landing): Program | undefined {
   if (landing.reason === "freeze") return abandonFor(c, () => crash_nmi_callback(K.callFunction!), true);
   if (landing.kind === "init") {
     // The first CPU to get here is the monarch and dumps; the others wait for it where they are.
-    if (K.initMonarch === undefined) {
-      K.initMonarch = c.id;
-      return abandonFor(c, ia64_init_handler);
-    }
+    K.initMonarch ??= c.id;
+    if (K.initMonarch === c.id) return abandonFor(c, ia64_init_handler);
     return abandonFor(c, () => crash_nmi_callback(stop_this_cpu));
   }
   return abandonFor(c, () => die_nmi("NMI: IOCK error (debug interrupt?) switch pressed"));

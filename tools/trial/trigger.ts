@@ -60,7 +60,8 @@ function strike(crash: CrashScenario, at: number): void {
   const { cpus, random } = K.machine;
   const monarch = crash.cpu ?? random.stream("crash.cpu").between(0, cpus.length - 1);
   if (crash.trigger === "os_init" && crash.initTargets === "all") {
-    // The monarch is whoever gets there first: the INIT reaches it first.
+    // The monarch is whoever gets there first: the INIT reaches it first, although another CPU may be simulated before it.
+    K.initMonarch = monarch;
     land(cpus[monarch]!, crash.trigger, at);
     for (const c of cpus) if (c.id !== monarch) land(c, crash.trigger, at + 1);
   } else land(cpus[monarch]!, crash.trigger, at);
