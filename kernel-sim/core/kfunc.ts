@@ -23,7 +23,6 @@ import {
   PPC64_FRAME_BYTES,
   PPC64_LINK_OFFSET,
   RETURN_OFFSET,
-  aimCall,
   functionText,
   type CallSite,
 } from "./text.ts";
@@ -388,8 +387,7 @@ export function linkFunctions(kernel: Kernel, start: number, bytes: number): voi
   const room = Math.floor(bytes / FUNCTION_BYTES);
   if (own.length > room) throw new Error(`kernel image: ${own.length} functions do not fit into .text`);
   byAddress.clear();
-  own.forEach((f, i) => placeFunction(kernel, f, start + i * FUNCTION_BYTES));
-  for (const f of own) aimCalls(kernel, textAddress[f.id]!);
+  placeFunctions(kernel, own, start);
   for (const f of functions) if (f.module !== undefined) textAddress[f.id] = 0;
   kernel.functionName = (id) => functions[id]?.name ?? "?";
   kernel.functionAt = (addr) => functionAt(addr);
@@ -411,28 +409,35 @@ export function linkModuleFunctions(kernel: Kernel, module: string, start: numbe
   const own = functions
     .filter((f) => f.module === module)
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
-  own.forEach((f, i) => placeFunction(kernel, f, start + i * FUNCTION_BYTES));
-  for (const f of own) aimCalls(kernel, textAddress[f.id]!);
+  placeFunctions(kernel, own, start);
   return own.map((f) => kernel.symbols.get(f.name)!);
 }
 
-function placeFunction(kernel: Kernel, info: FunctionInfo, at: number): void {
-  textAddress[info.id] = at;
-  const returns = virtualOf(at + RETURN_OFFSET);
-  returnLo[info.id] = Number(returns & 0xffffffffn);
-  returnHi[info.id] = Number(returns >> 32n);
-  byAddress.set(at, info.name);
-  M.u8.set(functionText(kernel.map.model, info.id), at);
-  kernel.symbols.set(info.name, { name: info.name, addr: at, size: FUNCTION_BYTES, letter: "T" });
-}
-
-/** Gives the calls of schedule() and its like their targets. */
-function aimCalls(kernel: Kernel, at: number): void {
-  if (!kernel.map.model.name.endsWith("86") && kernel.map.model.name !== "x86_64") return;
+/** Lays functions out from `start` on: addresses, symbols, text, and the calls of schedule() and its like. */
+function placeFunctions(kernel: Kernel, own: readonly FunctionInfo[], start: number): void {
+  const { model } = kernel.map;
+  const base = virtualOf(start);
+  const [baseLo, baseHi] = [Number(base & 0xffffffffn), Number(base >> 32n)];
+  own.forEach((info, i) => {
+    const at = start + i * FUNCTION_BYTES;
+    const returns = baseLo + i * FUNCTION_BYTES + RETURN_OFFSET;
+    textAddress[info.id] = at;
+    returnLo[info.id] = returns;
+    returnHi[info.id] = returns < 2 ** 32 ? baseHi : baseHi + 1;
+    byAddress.set(at, info.name);
+    M.u8.set(functionText(model, info.id), at);
+    kernel.symbols.set(info.name, { name: info.name, addr: at, size: FUNCTION_BYTES, letter: "T" });
+  });
+  if (model.name !== "x86_64" && model.name !== "i386") return;
   for (const [name, offset] of Object.entries(CALL_SITES)) {
-    const target = kernel.symbols.get(name);
-    if (!target) continue;
-    aimCall(M.u8.subarray(at, at + FUNCTION_BYTES), offset, virtualOf(at + offset), virtualOf(target.addr));
+    const target = functions.find((f) => f.name === name);
+    if (!target || !kernel.symbols.has(name)) continue;
+    const entry = returnLo[target.id]! - RETURN_OFFSET;
+    for (const { id } of own) {
+      const at = textAddress[id]! + offset - 5;
+      M.u8[at] = 0xe8;
+      M.view.setInt32(at + 1, (entry - (returnLo[id]! - RETURN_OFFSET + offset)) | 0, true);
+    }
   }
 }
 

@@ -59,8 +59,16 @@ function ia64Text(id: number): Uint8Array {
   return text;
 }
 
-/** The text of function number `id`. */
+const texts = new WeakMap<DataModel, Uint8Array[]>();
+
+/** The text of function number `id`; its calls lead nowhere yet. The same bytes each time: not to be changed. */
 export function functionText(model: DataModel, id: number): Uint8Array {
+  let known = texts.get(model);
+  if (!known) texts.set(model, (known = []));
+  return (known[id] ??= makeText(model, id));
+}
+
+function makeText(model: DataModel, id: number): Uint8Array {
   switch (model.name) {
     case "x86_64":
       return x86Text(id, [0x48, 0x89, 0xe5]);
@@ -71,14 +79,4 @@ export function functionText(model: DataModel, id: number): Uint8Array {
     case "ia64":
       return ia64Text(id);
   }
-}
-
-/** Aims the call that returns to `returns` (virtual), in the text of the function that holds it, at `target` (virtual). x86 only. */
-export function aimCall(text: Uint8Array, returnOffset: number, returns: bigint, target: bigint): void {
-  text[returnOffset - 5] = 0xe8;
-  new DataView(text.buffer, text.byteOffset).setInt32(
-    returnOffset - 4,
-    Number(BigInt.asIntN(32, target - returns)),
-    true,
-  );
 }
