@@ -92,8 +92,9 @@ function push(id: number): number {
 function leave(caller: number): void {
   const c = cpu;
   const fp = c.fp;
-  // Only the boot stacks lie in the kernel image.
-  if (M.fastPointers && M.u32[(fp >>> 2) + 1] === M.pageOffsetHi) {
+  const high = M.u32[(fp >>> 2) + 1]!;
+  // Only the boot stacks lie in the kernel image; the outermost frame's chain is NULL.
+  if (M.fastPointers && (high === M.pageOffsetHi || high === 0)) {
     c.fp = M.u32[fp >>> 2]!;
     c.sp = fp + 16;
   } else popFrame(c);

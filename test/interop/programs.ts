@@ -18,8 +18,16 @@ export type Program = keyof typeof PACKAGES;
 
 const found = new Map<Program, boolean>();
 
+declare module "vitest" {
+  interface TaskMeta {
+    /** The programs of other people that judge in this test: docs/tools.md is made from these (test/interop/table.mjs). */
+    programs?: string[];
+  }
+}
+
 /** Skips the running test when `program` is not installed. */
 export function need(context: TestContext, program: Program): void {
+  (context.task.meta.programs ??= []).push(program);
   if (!found.has(program))
     found.set(program, spawnSync(program, ["--version"], { stdio: "ignore" }).error === undefined);
   if (!found.get(program)) {
