@@ -32,7 +32,7 @@ import { flushCommand } from "../../kernel-sim/ide/ide-disk.ts";
 import { ide_load_taskfile, pioCommand } from "../../kernel-sim/ide/ide-disk-rw.ts";
 import { SELECT_DRIVE, ata_input_data, ata_output_data, pre_reset } from "../../kernel-sim/ide/ide-iops.ts";
 import { checksum, checksumNs } from "./checksum.ts";
-import { READ, nameVariables, type DiskDump, type DumpDevice, type DumpPartition } from "./disk-dump.ts";
+import { READ, type DiskDump, type DumpDevice, type DumpPartition } from "./disk-dump.ts";
 import { diskdump_mdelay, diskdump_update } from "./dump-library.ts";
 import { EINVAL, EIO } from "./errno.ts";
 import { register_disk_dump_type, unregister_disk_dump_type } from "./registration.ts";
@@ -63,10 +63,7 @@ class IdeDump {
   constructor(dd: DiskDump, module: LoadedModule) {
     this.dd = dd;
     this.module = module;
-    const bssAt = K.bootmem(K.sizeOf(ide_dump_bss));
-    this.bss = K.view(ide_dump_bss, bssAt);
-    nameVariables(K, ide_dump_data, module.dataAt);
-    nameVariables(K, ide_dump_bss, bssAt);
+    this.bss = K.view(ide_dump_bss, module.bssAt);
     this.typeAt = module.dataAt + K.offsetOf(ide_dump_data, "ide_dump_type");
   }
 
@@ -268,7 +265,7 @@ const loaded = new WeakMap<DiskDump, IdeDump>();
 /** modprobe ide_dump. Context: process; diskdump must be loaded. */
 export const init_ide_dump = kfunc("init_ide_dump", function* (dd: DiskDump) {
   if (loaded.has(dd)) return;
-  const module = K.modules.load("ide_dump", K.sizeOf(ide_dump_data));
+  const module = K.modules.load("ide_dump", { data: ide_dump_data, bss: ide_dump_bss });
   const id = new IdeDump(dd, module);
   loaded.set(dd, id);
   dd.otherTouchedRanges.push(() => id.touchedRanges());
