@@ -103,6 +103,7 @@ export class ScsiDump {
     return [
       { start: addr, end: addr + K.sizeOf(scsi_dump_bss), what: "scsi_dump's variables" },
       { start: this.buffer, end: this.buffer + SMALL_BUFFER_BYTES, what: "sense and mode data" },
+      ...this.dd.devices.flatMap(({ device }) => (device instanceof scsi_device ? device.host.workingMemory : [])),
     ];
   }
 }

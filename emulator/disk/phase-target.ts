@@ -15,6 +15,10 @@ export const MAXIMUM_BURST_BYTES = 64 * 1024;
 /** What an initiator that never drops ATN may send before the target gives up on it. */
 const MESSAGE_LIMIT = 300;
 
+const COMMAND_COMPLETE: readonly number[] = [MESSAGE.commandComplete];
+const SAVE_DATA_POINTER: readonly number[] = [MESSAGE.saveDataPointer];
+const DISCONNECT: readonly number[] = [MESSAGE.disconnect];
+
 /** What comes when there is no message to send. */
 type Next =
   /** The command descriptor block. */
@@ -48,7 +52,7 @@ export class PhaseTarget {
   /** A message from the initiator, as far as it has come. */
   private messageOut: number[] = [];
   /** Messages to the initiator; `sent` bytes of the first one are through. */
-  private readonly messagesIn: number[][] = [];
+  private readonly messagesIn: (readonly number[])[] = [];
   private sent = 0;
   private lastMessage: readonly number[] = [];
   /** Bytes that this data phase may still move. */
@@ -99,8 +103,8 @@ export class PhaseTarget {
     this.task = task;
     this.next = next;
     this.descriptorCount = 0;
-    this.messageOut.length = 0;
-    this.messagesIn.length = 0;
+    if (this.messageOut.length > 0) this.messageOut.length = 0;
+    if (this.messagesIn.length > 0) this.messagesIn.length = 0;
     this.sent = 0;
     this.burstLeft = MAXIMUM_BURST_BYTES;
     this.stalled = false;
@@ -109,12 +113,12 @@ export class PhaseTarget {
   private enter(phase: number, afterNs = PHASE_CHANGE_NS): void {
     const { bus } = this;
     bus.phase = phase;
-    bus.requestAt = bus.events.now + afterNs;
+    bus.requestAt = bus.now + afterNs;
   }
 
   /** The next REQ of the same phase. */
   private again(): void {
-    this.bus.requestAt = this.bus.events.now;
+    this.bus.requestAt = this.bus.now;
   }
 
   /** Chooses what comes next on the bus. */
@@ -139,8 +143,8 @@ export class PhaseTarget {
   }
 
   private disconnect(): void {
-    if (this.task!.pointer !== this.task!.saved) this.messagesIn.push([MESSAGE.saveDataPointer]);
-    this.messagesIn.push([MESSAGE.disconnect]);
+    if (this.task!.pointer !== this.task!.saved) this.messagesIn.push(SAVE_DATA_POINTER);
+    this.messagesIn.push(DISCONNECT);
     this.next = "disconnect";
     this.enter(PHASE.messageIn);
   }
@@ -172,7 +176,7 @@ export class PhaseTarget {
   /** The initiator has taken the byte. */
   acknowledge(): void {
     if (this.bus.phase === PHASE.status) {
-      this.messagesIn.push([MESSAGE.commandComplete]);
+      this.messagesIn.push(COMMAND_COMPLETE);
       this.next = "complete";
       this.proceed();
       return;

@@ -49,6 +49,8 @@ export class ScsiBus {
   attention = false;
   /** The initiator holds the bus for a selection that nothing has answered. */
   initiatorHolds = false;
+  /** When the initiator does what it is doing: it may be some microseconds ahead of the calendar. */
+  actAt = 0;
   /** RST is held. */
   resetHeld = false;
 
@@ -70,6 +72,12 @@ export class ScsiBus {
 
   get free(): boolean {
     return this.connected === undefined && !this.initiatorHolds && !this.resetHeld;
+  }
+
+  /** Time on the bus: the calendar's, or the initiator's when that is ahead. */
+  get now(): number {
+    const { now } = this.events;
+    return this.actAt > now ? this.actAt : now;
   }
 
   lines(now: number): BusLines {
@@ -112,7 +120,8 @@ export class ScsiBus {
 
   /** The initiator answers the reselection of the target that wins arbitration. Returns its id. */
   acceptReselection(): number {
-    const winner = this.wanting.reduce((best, target) => (priority(target.id) > priority(best.id) ? target : best));
+    let winner = this.wanting[0]!;
+    for (const target of this.wanting) if (priority(target.id) > priority(winner.id)) winner = target;
     this.unwant(winner);
     this.connected = winner;
     this.attention = false;

@@ -40,7 +40,7 @@ export class BlockMove {
   /** The instruction has been fetched. */
   begin(): boolean {
     const { scripts } = this;
-    const { memory, view, regs } = scripts.parts;
+    const { memory, words, regs } = scripts.parts;
     const { w0, w1 } = scripts;
     this.phase = (w0 >>> 24) & 7;
     this.through = 0;
@@ -50,7 +50,7 @@ export class BlockMove {
     this.left = w0 & 0xffffff;
     memory.spentNs = 0;
     if ((w0 & TABLE) !== 0) {
-      this.entry = (view.getUint32(SYM.DSA, true) + signed24(w1)) >>> 0;
+      this.entry = (words[SYM.DSA >>> 2]! + signed24(w1)) >>> 0;
       const size = memory.read32(this.entry);
       this.address = memory.read32(this.entry + 4) + this.highAddress(size >>> 24, regs[SYM.CCNTL1]!);
       this.left = size & 0xffffff;
@@ -68,12 +68,11 @@ export class BlockMove {
     if ((ccntl1 & CCNTL1_EXTIBMV) === 0) return 0;
     if ((ccntl1 & CCNTL1_XTIMOD) !== 0) return top * U32;
     // A segment register, SCRATCHC to SCRATCHR, holds the upper dword.
-    return this.scripts.parts.view.getUint32(SYM.SCRATCHC + 4 * (top & 0x0f), true) * U32;
+    return this.scripts.parts.words[(SYM.SCRATCHC >>> 2) + (top & 0x0f)]! * U32;
   }
 
   private readonly go = (): boolean => {
     const { scripts } = this;
-    if (!scripts.atItsTime(this.go)) return false;
     const { bus, regs } = scripts.parts;
     if (this.phase === PHASE.dataIn && (regs[SYM.SCNTL2]! & SCNTL2_WSR) !== 0) {
       this.storeResidue();
@@ -86,7 +85,13 @@ export class BlockMove {
     this.planned = data ? Math.min(this.left, target.dataWanted) : this.left;
     if (data) this.checkAgreement(target);
     const perByte = data ? target.agreement.nsPerByte : ASYNCHRONOUS_NS;
-    return scripts.waitUntil(scripts.time + Math.ceil(this.planned * perByte), this.finish);
+    const took = Math.ceil(this.planned * perByte);
+    // Status and messages from the target start nothing outside the chip.
+    if (!data && (this.phase & 1) !== 0 && scripts.soon(took)) {
+      scripts.time += took;
+      return this.finish();
+    }
+    return scripts.waitUntil(scripts.time + took, this.finish);
   };
 
   /** The byte that a wide DATA IN phase left in SWIDE goes first. */
@@ -101,16 +106,15 @@ export class BlockMove {
     this.left -= bytes;
     this.address += bytes;
     this.through += bytes;
-    const { view } = this.scripts.parts;
-    view.setUint32(SYM.CSBC, view.getUint32(SYM.CSBC, true) + bytes, true);
+    this.scripts.parts.words[SYM.CSBC >>> 2]! += bytes;
     this.showCounters();
   }
 
   private showCounters(): void {
-    const { view, regs } = this.scripts.parts;
-    view.setUint16(SYM.DBC, this.left & 0xffff, true);
-    regs[SYM.DBC2] = this.left >>> 16;
-    view.setUint32(SYM.DNAD, this.address % U32, true);
+    const { scripts } = this;
+    const { words } = scripts.parts;
+    words[SYM.DBC >>> 2] = (scripts.w0 & 0xff000000) | this.left;
+    words[SYM.DNAD >>> 2] = this.address;
   }
 
   /** Width and offset that the chip is set to must be those that the target has agreed to: on a real bus data would be lost. */
@@ -133,6 +137,7 @@ export class BlockMove {
     const target = bus.connected;
     if (!target || bus.phase !== this.phase) return this.go();
     memory.spentNs = 0;
+    bus.actAt = scripts.time;
     switch (this.phase) {
       case PHASE.dataIn:
       case PHASE.dataOut:
@@ -209,23 +214,24 @@ export class BlockMove {
   /** The target wants another phase than the instruction. */
   private mismatch(): boolean {
     const { scripts } = this;
-    const { profile, regs, view, interrupts, trace } = scripts.parts;
+    const { profile, regs, words, interrupts, trace } = scripts.parts;
     const ccntl0 = regs[SYM.CCNTL0]!;
     trace("phase mismatch", this.phase, this.left);
     const data = this.phase === PHASE.dataIn || this.phase === PHASE.dataOut;
     const jumps = profile.phaseMismatchJump && (ccntl0 & CCNTL0_ENPMJ) !== 0 && (data || (ccntl0 & CCNTL0_ENNDJ) !== 0);
     if (!jumps) {
+      if (!scripts.atItsTime(this.go)) return false;
       interrupts.raiseScsi(SIST_MA);
       return false;
     }
-    view.setUint32(SYM.RBC, (this.left | (this.topByte << 24)) >>> 0, true);
-    view.setUint32(SYM.UA, this.address % U32, true);
-    view.setUint32(SYM.ESA, this.entry, true);
-    view.setUint32(SYM.IA, scripts.at, true);
-    view.setUint32(SYM.SBC, this.through, true);
+    words[SYM.RBC >>> 2] = this.left | (this.topByte << 24);
+    words[SYM.UA >>> 2] = this.address;
+    words[SYM.ESA >>> 2] = this.entry;
+    words[SYM.IA >>> 2] = scripts.at;
+    words[SYM.SBC >>> 2] = this.through;
     const residue = (regs[SYM.SCNTL2]! & SCNTL2_WSR) !== 0;
     const second = (ccntl0 & CCNTL0_PMJCTL) !== 0 ? this.phase === PHASE.dataIn : residue;
-    scripts.dsp = view.getUint32(second ? SYM.PMJAD2 : SYM.PMJAD1, true);
+    scripts.dsp = words[(second ? SYM.PMJAD2 : SYM.PMJAD1) >>> 2]!;
     return true;
   }
 }

@@ -18,7 +18,8 @@ export class BusInstructions {
   /** The instruction has been fetched. */
   readonly run = (): boolean => {
     const { scripts } = this;
-    if (!scripts.atItsTime(this.run)) return false;
+    const { bus } = scripts.parts;
+    bus.actAt = scripts.time;
     switch ((scripts.w0 >>> 27) & 7) {
       case SELECT:
         return this.select();
@@ -45,6 +46,7 @@ export class BusInstructions {
       return true;
     }
     if (!bus.free) return scripts.waitForChange(this.select);
+    if (!scripts.atItsTime(this.select)) return false;
     if ((scripts.w0 & 0x02000000) !== 0) {
       // Table indirect: SCNTL3, id, SXFER from the highest byte down.
       const entry = memory.read32((scripts.dsa + signed24(scripts.w0)) >>> 0);

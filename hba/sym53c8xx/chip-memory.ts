@@ -17,7 +17,7 @@ export interface RegisterBytes {
 
 export class ChipMemory {
   readonly ram: Uint8Array;
-  private readonly ramView: DataView;
+  private readonly ram32: Uint32Array;
   private readonly device: PciDevice;
   private readonly registers: RegisterBytes;
   readonly host: PhysicalMemory;
@@ -30,7 +30,7 @@ export class ChipMemory {
     this.device = device;
     this.registers = registers;
     this.ram = new Uint8Array(ramBytes);
-    this.ramView = new DataView(this.ram.buffer);
+    this.ram32 = new Uint32Array(this.ram.buffer);
     this.host = device.host.memory;
   }
 
@@ -57,11 +57,21 @@ export class ChipMemory {
     return false;
   }
 
+  /** True for an aligned dword in the flat window of RAM, which the chip may reach: the usual case. */
+  private isFlat(address: number): boolean {
+    return address < this.host.flatBytes && (address & 3) === 0 && this.device.busMaster;
+  }
+
+  /** A dword; addresses in on-chip RAM are aligned. */
   read32(address: number): number {
-    const at = this.ramOffset(address);
-    if (at >= 0 && at + 4 <= this.ram.length) {
+    const at = address - this.device.barBases[SYM_RAM_BAR]!;
+    if (at >= 0 && at < this.ram.length) {
       this.spentNs += NEAR_NS;
-      return this.ramView.getUint32(at, true);
+      return this.ram32[at >>> 2]!;
+    }
+    if (this.isFlat(address)) {
+      this.spentNs += HOST_READ_NS;
+      return this.host.pool.u32[address >>> 2]!;
     }
     if (this.registerOffset(address) >= 0) {
       let value = 0;
@@ -73,10 +83,13 @@ export class ChipMemory {
   }
 
   write32(address: number, value: number): void {
-    const at = this.ramOffset(address);
-    if (at >= 0 && at + 4 <= this.ram.length) {
+    const at = address - this.device.barBases[SYM_RAM_BAR]!;
+    if (at >= 0 && at < this.ram.length) {
       this.spentNs += NEAR_NS;
-      this.ramView.setUint32(at, value, true);
+      this.ram32[at >>> 2] = value;
+    } else if (this.isFlat(address)) {
+      this.spentNs += HOST_WRITE_NS;
+      this.host.pool.u32[address >>> 2] = value;
     } else if (this.registerOffset(address) >= 0) {
       for (let i = 0; i < 4; i++) this.write8(address + i, (value >>> (8 * i)) & 0xff);
     } else {

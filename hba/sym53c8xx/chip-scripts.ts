@@ -1,7 +1,7 @@
 // The SCRIPTS processor: fetches instructions and carries them out, in the chip's own events. [manual, chapter 5]
 //
-// Instructions that only touch registers and memory run ahead of the calendar, by two microseconds at most; what the SCSI
-// bus or the host can see (bus instructions, interrupts) happens at its very time. An instruction that has to wait leaves
+// Instructions run ahead of the calendar, by five microseconds at most; what starts a disk, moves data or interrupts the
+// host happens at its very time. An instruction that has to wait leaves
 // a continuation in `resume`, and the run event comes back to it.
 import type { ScsiBus } from "../../emulator/disk/scsi-bus.ts";
 import { makeEvent, type EventQueue } from "../../emulator/time/events.ts";
@@ -13,7 +13,7 @@ import type { SymProfile } from "./chip-profile.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
 
 /** How far SCRIPTS run ahead of the calendar between events. */
-const SLICE_NS = 2_000;
+const SLICE_NS = 5_000;
 /** Decoding and executing, beyond the accesses. */
 const INSTRUCTION_NS = 50;
 /** From a write to DSP or DCNTL.STD to the first fetch. */
@@ -21,6 +21,13 @@ const START_NS = 200;
 /** Instructions in a row without a wait for bus or host. Real SCRIPTS need some hundred at most. */
 export const SCRIPTS_RUNAWAY_LIMIT = 1_000_000;
 const MEMORY_MOVE_NS_PER_DWORD = 40;
+
+// Registers as indices of dwords.
+const DSP = SYM.DSP >>> 2;
+const DSA = SYM.DSA >>> 2;
+const TEMP = SYM.TEMP >>> 2;
+const DBC_DCMD = SYM.DBC >>> 2;
+const DSPS = SYM.DSPS >>> 2;
 
 const JUMP = 0;
 const CALL = 1;
@@ -32,7 +39,8 @@ export interface ScriptsParts {
   readonly profile: SymProfile;
   readonly events: EventQueue;
   readonly regs: Uint8Array;
-  readonly view: DataView;
+  /** The registers as dwords. The host of the simulator is little endian, like the chip. */
+  readonly words: Uint32Array;
   readonly registers: RegisterBytes;
   readonly memory: ChipMemory;
   readonly bus: ScsiBus;
@@ -66,6 +74,11 @@ export class Scripts {
   at = 0;
   w0 = 0;
   w1 = 0;
+  // Copies of what the loop needs of `parts`.
+  private readonly words: Uint32Array;
+  private readonly regs: Uint8Array;
+  private readonly memory: ChipMemory;
+  private readonly events: EventQueue;
   private resume: Resume | undefined;
   /** Waits for the bus or for SIGP, not for a time. */
   private blocked = false;
@@ -74,19 +87,23 @@ export class Scripts {
 
   constructor(parts: ScriptsParts) {
     this.parts = parts;
+    this.words = parts.words;
+    this.regs = parts.regs;
+    this.memory = parts.memory;
+    this.events = parts.events;
     this.runEvent = makeEvent(`${parts.name}.scripts`, () => this.run());
     this.move = new BlockMove(this);
     this.bus = new BusInstructions(this);
   }
 
   get dsp(): number {
-    return this.parts.view.getUint32(SYM.DSP, true);
+    return this.words[DSP]!;
   }
   set dsp(address: number) {
-    this.parts.view.setUint32(SYM.DSP, address, true);
+    this.words[DSP] = address;
   }
   get dsa(): number {
-    return this.parts.view.getUint32(SYM.DSA, true);
+    return this.words[DSA]!;
   }
 
   /** DSP or DCNTL.STD was written. */
@@ -128,6 +145,11 @@ export class Scripts {
     this.parts.events.arm(this.runEvent, this.parts.events.now);
   }
 
+  /** True when `ns` more fit into this slice: then what happens at its end may happen now. */
+  soon(ns: number): boolean {
+    return this.time + ns < this.events.now + SLICE_NS;
+  }
+
   /** Goes on with `resume` at a time. */
   waitUntil(at: number, resume: Resume): false {
     this.inRow = 0;
@@ -154,7 +176,7 @@ export class Scripts {
   }
 
   private run(): void {
-    const { events, regs, interrupts } = this.parts;
+    const { events, regs } = this;
     if (!this.running) return;
     const { now } = events;
     this.time = now;
@@ -163,57 +185,61 @@ export class Scripts {
       this.resume = undefined;
       if (!resume.call(this)) return;
     }
-    while (this.running) {
-      if ((regs[SYM.ISTAT0]! & ISTAT_ABRT) !== 0) {
-        interrupts.raiseDma(DSTAT_ABRT);
-        return;
-      }
-      if (this.time - now >= SLICE_NS) {
+    if ((regs[SYM.ISTAT0]! & ISTAT_ABRT) !== 0) {
+      this.parts.interrupts.raiseDma(DSTAT_ABRT);
+      return;
+    }
+    // No host access comes in between: what it may set is looked at once.
+    const singleStep = (regs[SYM.DCNTL]! & DCNTL_SSM) !== 0;
+    for (const end = now + SLICE_NS; this.running;) {
+      if (this.time >= end) {
         events.arm(this.runEvent, this.time);
         return;
       }
       if (!this.step()) return;
+      if (singleStep) {
+        this.parts.interrupts.raiseDma(DSTAT_SSI);
+        return;
+      }
     }
   }
 
   private step(): boolean {
-    const { memory, view, regs, interrupts } = this.parts;
-    if (++this.inRow > SCRIPTS_RUNAWAY_LIMIT) {
-      this.parts.complain(
-        "driver erred",
-        `SCRIPTS run away: ${SCRIPTS_RUNAWAY_LIMIT} instructions in a row without a wait, now at 0x${this.dsp.toString(16)} (SCRIPTS_RUNAWAY_LIMIT)`,
-      );
-      interrupts.raiseDma(DSTAT_IID);
-      return false;
-    }
-    const at = (this.at = this.dsp);
+    const { memory, words } = this;
+    if (++this.inRow > SCRIPTS_RUNAWAY_LIMIT) return this.runAway();
+    const at = (this.at = words[DSP]!);
     memory.spentNs = 0;
     const w0 = (this.w0 = memory.read32(at));
     const w1 = (this.w1 = memory.read32(at + 4));
-    this.dsp = at + 8;
-    view.setUint32(SYM.DBC, w0, true);
-    view.setUint32(SYM.DSPS, w1, true);
+    words[DSP] = at + 8;
+    words[DBC_DCMD] = w0;
+    words[DSPS] = w1;
     this.time += INSTRUCTION_NS + memory.spentNs;
     if (memory.faulted) return this.fault();
-    let goesOn: boolean;
     switch (w0 >>> 30) {
       case 0:
-        goesOn = this.move.begin();
-        break;
+        return this.move.begin();
       case 1:
-        goesOn = ((w0 >>> 27) & 7) < 5 ? this.bus.run() : this.registerInstruction();
-        break;
+        return ((w0 >>> 27) & 7) < 5 ? this.bus.run() : this.registerInstruction();
       case 2:
-        goesOn = this.transferControl();
-        break;
-      default:
+        return this.transferControl();
+      default: {
         memory.spentNs = 0;
-        goesOn = ((w0 >>> 29) & 1) !== 0 ? this.loadStore() : this.memoryMove();
+        const goesOn = ((w0 >>> 29) & 1) !== 0 ? this.loadStore() : this.memoryMove();
         this.time += memory.spentNs;
-        if (memory.faulted) return this.fault();
+        return memory.faulted ? this.fault() : goesOn;
+      }
     }
-    if (goesOn && (regs[SYM.DCNTL]! & DCNTL_SSM) !== 0) interrupts.raiseDma(DSTAT_SSI);
-    return goesOn && this.running;
+  }
+
+  private runAway(): false {
+    const where = `now at 0x${this.dsp.toString(16)} (SCRIPTS_RUNAWAY_LIMIT)`;
+    this.parts.complain(
+      "driver erred",
+      `SCRIPTS run away: ${SCRIPTS_RUNAWAY_LIMIT} instructions in a row without a wait, ${where}`,
+    );
+    this.parts.interrupts.raiseDma(DSTAT_IID);
+    return false;
   }
 
   /** A DMA access went nowhere. */
@@ -233,8 +259,8 @@ export class Scripts {
   // Registers.
 
   private registerInstruction(): boolean {
-    const { registers, regs } = this.parts;
-    const { w0 } = this;
+    const { regs, w0 } = this;
+    const { registers } = this.parts;
     const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
     const kind = (w0 >>> 27) & 7;
     const operator = (w0 >>> 24) & 7;
@@ -278,13 +304,13 @@ export class Scripts {
   // Transfer control.
 
   private transferControl(): boolean {
-    const { bus, regs, view } = this.parts;
-    const { w0 } = this;
+    const { regs, words, w0 } = this;
     if ((w0 & 0x00010000) !== 0 && !this.requestValid(this.transferControl)) return false;
     let holds = true;
     if ((w0 & 0x00200000) !== 0) holds = this.carry;
     else {
-      if ((w0 & 0x00020000) !== 0) holds = bus.connected !== undefined && this.latchedPhase === ((w0 >>> 24) & 7);
+      if ((w0 & 0x00020000) !== 0)
+        holds = this.parts.bus.connected !== undefined && this.latchedPhase === ((w0 >>> 24) & 7);
       if ((w0 & 0x00040000) !== 0) {
         const care = ~(w0 >>> 8) & 0xff;
         holds = holds && (regs[SYM.SFBR]! & care) === (w0 & care);
@@ -296,11 +322,11 @@ export class Scripts {
         this.dsp = this.target;
         return true;
       case CALL:
-        view.setUint32(SYM.TEMP, this.at + 8, true);
+        words[TEMP] = this.at + 8;
         this.dsp = this.target;
         return true;
       case RETURN:
-        this.dsp = view.getUint32(SYM.TEMP, true);
+        words[DSP] = words[TEMP]!;
         return true;
       case INT:
         return this.interrupt();
@@ -330,7 +356,10 @@ export class Scripts {
     const { bus } = this.parts;
     const { requestAt } = bus;
     if (!bus.connected || this.ackHeld || requestAt === Infinity) return this.waitForChange(resume);
-    if (requestAt > this.time) return this.waitUntil(requestAt, resume);
+    if (requestAt > this.time) {
+      if (!this.soon(requestAt - this.time)) return this.waitUntil(requestAt, resume);
+      this.time = requestAt;
+    }
     this.latchedPhase = bus.phase;
     return true;
   }
@@ -364,8 +393,7 @@ export class Scripts {
   }
 
   private loadStore(): boolean {
-    const { memory, registers, view } = this.parts;
-    const { w0 } = this;
+    const { memory, words, w0 } = this;
     const count = w0 & 7;
     const register = (w0 >>> 16) & 0xff;
     if (count < 1 || count > 4 || (register & 3) + count > 4) return this.illegal("LOAD/STORE crosses a dword");
@@ -373,10 +401,11 @@ export class Scripts {
     if ((address & 3) !== (register & 3)) return this.illegal("LOAD/STORE not aligned like its register");
     const load = (w0 & 0x01000000) !== 0;
     if (count === 4 && isPlain(register)) {
-      if (load) view.setUint32(register, memory.read32(address), true);
-      else memory.write32(address, view.getUint32(register, true));
+      if (load) words[register >>> 2] = memory.read32(address);
+      else memory.write32(address, words[register >>> 2]!);
       return true;
     }
+    const { registers } = this.parts;
     for (let i = 0; i < count; i++) {
       if (load) registers.writeRegister(register + i, memory.read8(address + i));
       else memory.write8(address + i, registers.readRegister(register + i));

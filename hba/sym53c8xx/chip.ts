@@ -53,7 +53,7 @@ export class Sym53c8xxChip extends PciDevice {
     this.profile = profile;
     const { events } = host;
     const regs = new Uint8Array(SYM_REGISTER_BYTES);
-    const view = new DataView(regs.buffer);
+    const words = new Uint32Array(regs.buffer);
     const complain = (kind: "driver erred" | "not modelled", what: string) => host.complain(name, kind, what);
     this.bus = new ScsiBus(events, this);
     this.interrupts = new Interrupts(
@@ -71,7 +71,7 @@ export class Sym53c8xxChip extends PciDevice {
       selection: () => this.selectionTimeout(),
     });
     this.scripts = new Scripts({
-      ...{ name, profile, events, regs, view, registers, memory: this.memory, bus: this.bus },
+      ...{ name, profile, events, regs, words, registers, memory: this.memory, bus: this.bus },
       interrupts: this.interrupts,
       complain,
       trace: (what, a, b) => {

@@ -139,6 +139,11 @@ export class Scsi_Host {
   readonly eh_done_q: number;
   readonly maxId: number;
   readonly maxLun: number;
+  /**
+   * What the driver and its adapter write while they work, queues and control blocks: it changes while a dump goes through
+   * them, and may look untouched afterwards. For oracles; kernel code does not read it.
+   */
+  readonly workingMemory: { readonly start: number; readonly end: number; readonly what: string }[] = [];
 
   constructor(hostt: scsi_host_template, host_no: number, addr: number, limits: { maxId: number; maxLun: number }) {
     const s = K.view(struct_Scsi_Host, addr);

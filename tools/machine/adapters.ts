@@ -11,6 +11,10 @@ import { FusionMptChip } from "../../hba/mptfusion/chip.ts";
 import type { FusionVariant } from "../../hba/mptfusion/chip-profile.ts";
 import { loadMptFusion, mptscsih_init } from "../../hba/mptfusion/driver.ts";
 import { VirtDevice, struct_MPT_ADAPTER, struct_MPT_SCSI_HOST } from "../../hba/mptfusion/driver-structs.ts";
+import { Sym53c8xxChip } from "../../hba/sym53c8xx/chip.ts";
+import type { SymVariant } from "../../hba/sym53c8xx/chip-profile.ts";
+import { loadSym53c8xx, sym2_init } from "../../hba/sym53c8xx/driver.ts";
+import { struct_sym_hcb, sym_ccb, sym_lcb, sym_tcb } from "../../hba/sym53c8xx/driver-structs.ts";
 import type { CType } from "../../kernel-sim/abi/types.ts";
 
 /** A chip with its disks not yet on it. */
@@ -70,6 +74,15 @@ export const ADAPTERS: Readonly<Record<string, AdapterKind>> = {
     diskNames: "sd",
     diskDefaults: SCSI_DISK,
   },
+  sym53c8xx: {
+    models: { "53c895a": WIDE_SCSI, "53c875": WIDE_SCSI },
+    makeChip: (machine, name, model) => new Sym53c8xxChip(machine, name, { variant: model as SymVariant }),
+    loadModules: loadSym53c8xx,
+    probe: sym2_init,
+    structs: [struct_sym_hcb, sym_ccb, sym_tcb, sym_lcb],
+    diskNames: "sd",
+    diskDefaults: SCSI_DISK,
+  },
   ide: {
     models: { piix4: { maxId: 3, ownId: null }, piix3: { maxId: 3, ownId: null } },
     makeChip: (machine, name, model) => new PiixIdeChip(machine, name, model as PiixVariant),
@@ -93,6 +106,7 @@ export const modelsOf = (type: string): readonly string[] => Object.keys(ADAPTER
 export const ADAPTER_CHOICES: Readonly<Record<string, { readonly type: string; readonly model: string }>> = {
   mptspi: { type: "mptfusion", model: "53c1030" },
   mptsas: { type: "mptfusion", model: "sas1068" },
+  sym53c8xx: { type: "sym53c8xx", model: "53c895a" },
   ide: { type: "ide", model: "piix4" },
 };
 

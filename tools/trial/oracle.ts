@@ -23,7 +23,8 @@ export interface TouchedRange {
 
 /**
  * Compares every page of a core with RAM at the freeze. A page above the flat window must be equal unless it lies in
- * `touched`; one of the flat window (kernel data) must be equal unless it changed after the freeze.
+ * `touched`; one of the flat window (kernel data) must be equal unless it changed after the freeze, or holds something of
+ * `touched`, which may have changed and changed back.
  * @param biasBytes where in memory the core's address 0 lies: not 0 when a preserved image was dumped
  */
 export function comparePages(
@@ -47,10 +48,11 @@ export function comparePages(
       compared++;
       if (slot === snapshot.slotOf(page) && slot !== HOLE) continue;
       if (snapshot.matches(page, slot)) continue;
+      const address = page * FRAME_SIZE;
       const mayChange =
         page < flatPages
-          ? !snapshot.isUntouched(page)
-          : touched.some((t) => page * FRAME_SIZE >= t.start && page * FRAME_SIZE < t.end);
+          ? !snapshot.isUntouched(page) || touched.some((t) => address + FRAME_SIZE > t.start && address < t.end)
+          : touched.some((t) => address >= t.start && address < t.end);
       if (mayChange) changedByDump++;
       else {
         wrongPages++;

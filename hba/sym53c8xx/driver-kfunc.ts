@@ -1,0 +1,4 @@
+// Kernel functions of the driver's module.
+import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+
+export const kfuncOf = moduleFunctions("sym53c8xx");
