@@ -46,16 +46,16 @@ export class BlockMove {
     this.through = 0;
     this.entry = 0;
     this.topByte = w0 >>> 24;
-    this.address = w1;
+    this.address = w1 >>> 0;
     this.left = w0 & 0xffffff;
     memory.spentNs = 0;
     if ((w0 & TABLE) !== 0) {
       this.entry = (words[SYM.DSA >>> 2]! + signed24(w1)) >>> 0;
       const size = memory.read32(this.entry);
-      this.address = memory.read32(this.entry + 4) + this.highAddress(size >>> 24, regs[SYM.CCNTL1]!);
+      this.address = (memory.read32(this.entry + 4) >>> 0) + this.highAddress(size >>> 24, regs[SYM.CCNTL1]!);
       this.left = size & 0xffffff;
       this.topByte = size >>> 24;
-    } else if ((w0 & INDIRECT) !== 0) this.address = memory.read32(w1);
+    } else if ((w0 & INDIRECT) !== 0) this.address = memory.read32(w1 >>> 0) >>> 0;
     scripts.time += memory.spentNs;
     if (memory.faulted) return scripts.fault();
     this.showCounters();
@@ -68,7 +68,7 @@ export class BlockMove {
     if ((ccntl1 & CCNTL1_EXTIBMV) === 0) return 0;
     if ((ccntl1 & CCNTL1_XTIMOD) !== 0) return top * U32;
     // A segment register, SCRATCHC to SCRATCHR, holds the upper dword.
-    return this.scripts.parts.words[(SYM.SCRATCHC >>> 2) + (top & 0x0f)]! * U32;
+    return (this.scripts.parts.words[(SYM.SCRATCHC >>> 2) + (top & 0x0f)]! >>> 0) * U32;
   }
 
   private readonly go = (): boolean => {

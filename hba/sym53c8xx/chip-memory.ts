@@ -4,7 +4,7 @@ import type { PhysicalMemory } from "../../emulator/memory/memory.ts";
 import { SYM_MEMORY_BAR, SYM_RAM_BAR, SYM_REGISTER_BYTES } from "./registers.ts";
 
 /** Inside the chip. */
-const NEAR_NS = 30;
+export const NEAR_NS = 30;
 /** Over the bus, there and back; a posted write only leaves. PCI at 66 MHz. */
 const HOST_READ_NS = 250;
 const HOST_WRITE_NS = 90;
@@ -17,7 +17,7 @@ export interface RegisterBytes {
 
 export class ChipMemory {
   readonly ram: Uint8Array;
-  private readonly ram32: Uint32Array;
+  readonly ram32: Int32Array;
   private readonly device: PciDevice;
   private readonly registers: RegisterBytes;
   readonly host: PhysicalMemory;
@@ -30,7 +30,7 @@ export class ChipMemory {
     this.device = device;
     this.registers = registers;
     this.ram = new Uint8Array(ramBytes);
-    this.ram32 = new Uint32Array(this.ram.buffer);
+    this.ram32 = new Int32Array(this.ram.buffer);
     this.host = device.host.memory;
   }
 
@@ -62,7 +62,7 @@ export class ChipMemory {
     return address < this.host.flatBytes && (address & 3) === 0 && this.device.busMaster;
   }
 
-  /** A dword; addresses in on-chip RAM are aligned. */
+  /** A dword, signed: numbers of 32 bits are cheaper that way. Addresses in on-chip RAM are aligned. */
   read32(address: number): number {
     const at = address - this.device.barBases[SYM_RAM_BAR]!;
     if (at >= 0 && at < this.ram.length) {
@@ -71,15 +71,15 @@ export class ChipMemory {
     }
     if (this.isFlat(address)) {
       this.spentNs += HOST_READ_NS;
-      return this.host.pool.u32[address >>> 2]!;
+      return this.host.pool.i32[address >>> 2]!;
     }
     if (this.registerOffset(address) >= 0) {
       let value = 0;
-      for (let i = 3; i >= 0; i--) value = ((value << 8) | this.read8(address + i)) >>> 0;
+      for (let i = 3; i >= 0; i--) value = (value << 8) | this.read8(address + i);
       return value;
     }
     this.spentNs += HOST_READ_NS;
-    return this.reaches(address, 4, "read by SCRIPTS") ? this.host.read32(address) : 0;
+    return this.reaches(address, 4, "read by SCRIPTS") ? this.host.read32(address) | 0 : 0;
   }
 
   write32(address: number, value: number): void {
@@ -94,7 +94,7 @@ export class ChipMemory {
       for (let i = 0; i < 4; i++) this.write8(address + i, (value >>> (8 * i)) & 0xff);
     } else {
       this.spentNs += HOST_WRITE_NS;
-      if (this.reaches(address, 4, "write by SCRIPTS")) this.host.write32(address, value);
+      if (this.reaches(address, 4, "write by SCRIPTS")) this.host.write32(address, value >>> 0);
     }
   }
 

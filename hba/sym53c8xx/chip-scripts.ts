@@ -8,7 +8,7 @@ import { makeEvent, type EventQueue } from "../../emulator/time/events.ts";
 import { BlockMove } from "./chip-block-move.ts";
 import { BusInstructions } from "./chip-bus-instructions.ts";
 import type { Interrupts } from "./chip-interrupts.ts";
-import type { ChipMemory, RegisterBytes } from "./chip-memory.ts";
+import { NEAR_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
 import type { SymProfile } from "./chip-profile.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
 
@@ -16,6 +16,8 @@ import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT
 const SLICE_NS = 5_000;
 /** Decoding and executing, beyond the accesses. */
 const INSTRUCTION_NS = 50;
+/** The same with its two dwords from on-chip RAM. */
+const NEAR_FETCH_NS = INSTRUCTION_NS + 2 * NEAR_NS;
 /** From a write to DSP or DCNTL.STD to the first fetch. */
 const START_NS = 200;
 /** Instructions in a row without a wait for bus or host. Real SCRIPTS need some hundred at most. */
@@ -39,10 +41,12 @@ export interface ScriptsParts {
   readonly profile: SymProfile;
   readonly events: EventQueue;
   readonly regs: Uint8Array;
-  /** The registers as dwords. The host of the simulator is little endian, like the chip. */
-  readonly words: Uint32Array;
+  /** The registers as dwords, signed. The host of the simulator is little endian, like the chip. */
+  readonly words: Int32Array;
   readonly registers: RegisterBytes;
   readonly memory: ChipMemory;
+  /** Bus address of on-chip RAM, signed. */
+  readonly ramBase: () => number;
   readonly bus: ScsiBus;
   readonly interrupts: Interrupts;
   readonly complain: (kind: "driver erred" | "not modelled", what: string) => void;
@@ -70,12 +74,12 @@ export class Scripts {
   selecting = false;
   /** Where SCRIPTS are in time: the calendar's now, or up to a slice later. */
   time = 0;
-  /** The instruction: its address and words. */
+  /** The instruction: its address and words, as signed numbers. */
   at = 0;
   w0 = 0;
   w1 = 0;
   // Copies of what the loop needs of `parts`.
-  private readonly words: Uint32Array;
+  private readonly words: Int32Array;
   private readonly regs: Uint8Array;
   private readonly memory: ChipMemory;
   private readonly events: EventQueue;
@@ -97,13 +101,13 @@ export class Scripts {
   }
 
   get dsp(): number {
-    return this.words[DSP]!;
+    return this.words[DSP]! >>> 0;
   }
   set dsp(address: number) {
     this.words[DSP] = address;
   }
   get dsa(): number {
-    return this.words[DSA]!;
+    return this.words[DSA]! >>> 0;
   }
 
   /** DSP or DCNTL.STD was written. */
@@ -208,14 +212,25 @@ export class Scripts {
     const { memory, words } = this;
     if (++this.inRow > SCRIPTS_RUNAWAY_LIMIT) return this.runAway();
     const at = (this.at = words[DSP]!);
-    memory.spentNs = 0;
-    const w0 = (this.w0 = memory.read32(at));
-    const w1 = (this.w1 = memory.read32(at + 4));
+    const index = (at - this.parts.ramBase()) >> 2;
+    let w0: number;
+    let w1: number;
+    if (index >= 0 && index < memory.ram32.length - 1 && (at & 3) === 0) {
+      w0 = memory.ram32[index]!;
+      w1 = memory.ram32[index + 1]!;
+      this.time += NEAR_FETCH_NS;
+    } else {
+      memory.spentNs = 0;
+      w0 = memory.read32(at >>> 0);
+      w1 = memory.read32((at + 4) >>> 0);
+      this.time += INSTRUCTION_NS + memory.spentNs;
+      if (memory.faulted) return this.fault();
+    }
+    this.w0 = w0;
+    this.w1 = w1;
     words[DSP] = at + 8;
     words[DBC_DCMD] = w0;
     words[DSPS] = w1;
-    this.time += INSTRUCTION_NS + memory.spentNs;
-    if (memory.faulted) return this.fault();
     switch (w0 >>> 30) {
       case 0:
         return this.move.begin();
@@ -225,7 +240,7 @@ export class Scripts {
         return this.transferControl();
       default: {
         memory.spentNs = 0;
-        const goesOn = ((w0 >>> 29) & 1) !== 0 ? this.loadStore() : this.memoryMove();
+        const goesOn = (w0 & 0x20000000) !== 0 ? this.loadStore() : this.memoryMove();
         this.time += memory.spentNs;
         return memory.faulted ? this.fault() : goesOn;
       }
@@ -250,8 +265,8 @@ export class Scripts {
   }
 
   illegal(why: string): false {
-    const words = `${this.w0.toString(16).padStart(8, "0")} ${this.w1.toString(16).padStart(8, "0")}`;
-    this.parts.complain("driver erred", `SCRIPTS instruction ${words} at 0x${this.at.toString(16)}: ${why}`);
+    const words = `${hex(this.w0)} ${hex(this.w1)}`;
+    this.parts.complain("driver erred", `SCRIPTS instruction ${words} at 0x${hex(this.at)}: ${why}`);
     this.parts.interrupts.raiseDma(DSTAT_IID);
     return false;
   }
@@ -336,7 +351,7 @@ export class Scripts {
   }
 
   private get target(): number {
-    return (this.w0 & 0x800000) !== 0 ? (this.at + 8 + signed24(this.w1)) >>> 0 : this.w1;
+    return (this.w0 & 0x800000) !== 0 ? this.at + 8 + signed24(this.w1) : this.w1;
   }
 
   private interrupt(): boolean {
@@ -346,7 +361,7 @@ export class Scripts {
       interrupts.raiseOnTheFly();
       return true;
     }
-    trace("INT", this.w1, 0);
+    trace("INT", this.w1 >>> 0, 0);
     interrupts.raiseDma(DSTAT_SIR);
     return false;
   }
@@ -369,9 +384,9 @@ export class Scripts {
   private memoryMove(): boolean {
     const { memory } = this.parts;
     const length = this.w0 & 0xffffff;
-    let to = memory.read32(this.at + 8);
+    let to = memory.read32((this.at + 8) >>> 0) >>> 0;
     this.dsp = this.at + 12;
-    let from = this.w1;
+    let from = this.w1 >>> 0;
     if (length === 0) return this.illegal("a memory move of 0 bytes");
     if ((from & 3) !== (to & 3)) return this.illegal("source and destination of a memory move are not aligned alike");
     const spent = memory.spentNs;
@@ -397,10 +412,10 @@ export class Scripts {
     const count = w0 & 7;
     const register = (w0 >>> 16) & 0xff;
     if (count < 1 || count > 4 || (register & 3) + count > 4) return this.illegal("LOAD/STORE crosses a dword");
-    const address = (w0 & 0x10000000) !== 0 ? (this.dsa + signed24(this.w1)) >>> 0 : this.w1;
+    const address = ((w0 & 0x10000000) !== 0 ? words[DSA]! + signed24(this.w1) : this.w1) >>> 0;
     if ((address & 3) !== (register & 3)) return this.illegal("LOAD/STORE not aligned like its register");
     const load = (w0 & 0x01000000) !== 0;
-    if (count === 4 && isPlain(register)) {
+    if (count === 4 && PLAIN[register] !== 0) {
       if (load) words[register >>> 2] = memory.read32(address);
       else memory.write32(address, words[register >>> 2]!);
       return true;
@@ -414,11 +429,10 @@ export class Scripts {
   }
 }
 
+const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, "0");
 export const signed24 = (word: number): number => (word << 8) >> 8;
 
 /** Dword registers that are nothing but storage. */
-const isPlain = (register: number): boolean =>
-  register === SYM.DSA ||
-  register === SYM.TEMP ||
-  register === SYM.SCRATCHA ||
-  (register >= SYM.SCRATCHB && register <= SYM.CSBC);
+const PLAIN = new Uint8Array(256);
+for (const register of [SYM.DSA, SYM.TEMP, SYM.SCRATCHA]) PLAIN[register] = 1;
+for (let register = SYM.SCRATCHB; register <= SYM.CSBC; register += 4) PLAIN[register] = 1;

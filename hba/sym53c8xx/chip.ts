@@ -53,7 +53,7 @@ export class Sym53c8xxChip extends PciDevice {
     this.profile = profile;
     const { events } = host;
     const regs = new Uint8Array(SYM_REGISTER_BYTES);
-    const words = new Uint32Array(regs.buffer);
+    const words = new Int32Array(regs.buffer);
     const complain = (kind: "driver erred" | "not modelled", what: string) => host.complain(name, kind, what);
     this.bus = new ScsiBus(events, this);
     this.interrupts = new Interrupts(
@@ -73,6 +73,7 @@ export class Sym53c8xxChip extends PciDevice {
     this.scripts = new Scripts({
       ...{ name, profile, events, regs, words, registers, memory: this.memory, bus: this.bus },
       interrupts: this.interrupts,
+      ramBase: () => this.barBases[SYM_RAM_BAR]! | 0,
       complain,
       trace: (what, a, b) => {
         if (host.tracing) host.trace(name, what, a, b);

@@ -15,7 +15,8 @@ interface Timed {
   readonly total: number;
 }
 
-function timedTrial(ref: string, overrides: readonly string[], seed: number, adapter?: string): Timed {
+/** A trial that must be complete, with the host times of its phases. Throws when it is not. */
+export function timedTrial(ref: string, overrides: readonly string[], seed: number, adapter?: string): Timed {
   const at = new Map<string, number>();
   const start = performance.now();
   const scenario = loadScenario(ref, overrides, undefined, adapter);

@@ -1,4 +1,5 @@
 // npm run bench: what things cost, as ratios against something measured in the same run. --smoke: small and short, for CI.
+import { adapterRows } from "./adapters.ts";
 import { coreRows } from "./core.ts";
 import { kernelRows } from "./kernel.ts";
 import { machineRows } from "./machine.ts";
@@ -11,6 +12,7 @@ const groups: readonly (readonly [string, (smoke: boolean) => Row[]])[] = [
   ["core", coreRows],
   ["kernel", kernelRows],
   ["machine", machineRows],
+  ["adapters", adapterRows],
 ];
 
 function line({ name, ratio, target, detail, unit }: Row): string {
