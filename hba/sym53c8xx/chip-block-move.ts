@@ -161,29 +161,32 @@ export class BlockMove {
   };
 
   private takeBytes(target: PhaseTarget): void {
-    const { scripts } = this;
+    const { scripts, phase, left, address } = this;
     const { memory, bus, regs } = scripts.parts;
-    while (this.left > 0 && bus.connected === target && bus.phase === this.phase && !scripts.ackHeld) {
+    let moved = 0;
+    while (moved < left && bus.connected === target && bus.phase === phase && !scripts.ackHeld) {
       const { byte } = target;
-      memory.write8(this.address, byte);
-      if (this.through === 0) regs[SYM.SFBR] = byte;
+      memory.write8(address + moved, byte);
+      if (moved === 0) regs[SYM.SFBR] = byte;
       scripts.lastByte = byte;
-      this.advance(1);
+      moved++;
       // After the last byte of a MESSAGE IN move ACK stays, so that ATN can still reject the message.
-      if (this.left === 0 && this.phase === PHASE.messageIn) scripts.ackHeld = true;
+      if (moved === left && phase === PHASE.messageIn) scripts.ackHeld = true;
       else target.acknowledge();
     }
+    this.advance(moved);
   }
 
   private sendBytes(target: PhaseTarget): void {
+    const { phase, left, address } = this;
     const { memory, bus } = this.scripts.parts;
-    while (this.left > 0 && bus.connected === target && bus.phase === this.phase) {
+    let moved = 0;
+    while (moved < left && bus.connected === target && bus.phase === phase) {
       // The chip drops ATN before the last byte of a message.
-      if (this.left === 1 && this.phase === PHASE.messageOut) bus.attention = false;
-      const byte = memory.read8(this.address);
-      this.advance(1);
-      target.take(byte);
+      if (moved === left - 1 && phase === PHASE.messageOut) bus.attention = false;
+      target.take(memory.read8(address + moved++));
     }
+    this.advance(moved);
   }
 
   private moveData(target: PhaseTarget): void {

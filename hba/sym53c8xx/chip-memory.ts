@@ -104,6 +104,10 @@ export class ChipMemory {
       this.spentNs += NEAR_NS;
       return this.ram[at]!;
     }
+    if (address < this.host.flatBytes && this.device.busMaster) {
+      this.spentNs += HOST_READ_NS;
+      return this.host.pool.u8[address]!;
+    }
     const register = this.registerOffset(address);
     if (register >= 0) {
       this.spentNs += NEAR_NS;

@@ -1,5 +1,5 @@
 // sym_interrupt: what the chip has to say, for the interrupt handler and for the dump's poll alike (sym_hipd.c of 2.6.9).
-import { finished, type Running } from "../../emulator/cpu/cpu.ts";
+import { finished, isFinished, type Running } from "../../emulator/cpu/cpu.ts";
 import { kquick, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import type { SYM_CCB, SYM_HCB } from "./driver-hcb.ts";
@@ -37,19 +37,42 @@ export const sym_interrupt = kquick(
   "sym_interrupt",
   (np: SYM_HCB): Running => {
     const istat = np.chip.readb(SYM.ISTAT0);
-    return (istat & (ISTAT_INTF | ISTAT_SIP | ISTAT_DIP)) === 0 ? finished() : serve(np, istat);
+    if ((istat & (ISTAT_INTF | ISTAT_SIP | ISTAT_DIP)) === 0) return finished();
+    return (istat & (ISTAT_SIP | ISTAT_DIP)) === 0 ? serveDone(np, istat) : serve(np, istat);
   },
   "sym53c8xx",
 );
+
+/** Commands have ended, nothing else: the usual case, without giving way when their ends do not. */
+function serveDone(np: SYM_HCB, istat: number): Running {
+  const after = acknowledge(np, istat);
+  for (let cp = np.takeDone(); cp; cp = np.takeDone()) {
+    if (cp.cmd === undefined) continue;
+    // eslint-disable-next-line dumplab/kernel-calls -- a plain body: isFinished() looks at it at once
+    const done = sym_complete_ok(np, cp);
+    if (!isFinished(done)) return serveLater(np, done, after);
+  }
+  return (after & (ISTAT_INTF | ISTAT_SIP | ISTAT_DIP)) === 0 ? finished() : serve(np, after);
+}
+
+function* serveLater(np: SYM_HCB, done: Running, istat: number): Generator<void, void, void> {
+  yield* done;
+  yield* sym_wakeup_done(np);
+  if ((istat & (ISTAT_INTF | ISTAT_SIP | ISTAT_DIP)) !== 0) yield* serve(np, istat);
+}
+
+/** Takes the interrupt on the fly back; writing SIGP and SEM as they are keeps them, and reading flushes. Returns ISTAT. */
+function acknowledge(np: SYM_HCB, istat: number): number {
+  np.chip.writeb((istat & ISTAT_SIGP) | ISTAT_INTF | np.s.istat_sem, SYM.ISTAT0);
+  return np.chip.readb(SYM.ISTAT0);
+}
 
 const serve = kfunc("sym_interrupt_serve", function* (np: SYM_HCB, first: number) {
   const { chip } = np;
   let istat = first;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     if ((istat & ISTAT_INTF) !== 0) {
-      // Writing back SIGP and SEM keeps them; reading flushes.
-      chip.writeb((istat & ISTAT_SIGP) | ISTAT_INTF | np.s.istat_sem, SYM.ISTAT0);
-      istat = chip.readb(SYM.ISTAT0);
+      istat = acknowledge(np, istat);
       yield* sym_wakeup_done(np);
     }
     if ((istat & (ISTAT_SIP | ISTAT_DIP)) === 0) {
