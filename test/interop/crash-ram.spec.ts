@@ -1,7 +1,7 @@
 // Goal: what crash(8) says of devices, memory, modules, files and driver state is what the simulated kernel was working with.
 // Method: one trial under load; the kernel's own records (JavaScript beside RAM) are taken when the dump begins, and crash, which
 // has only the vmlinux and the vmcore, must say the same.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -10,7 +10,8 @@ import { K } from "../../kernel-sim/core/kernel.ts";
 import type { Task } from "../../kernel-sim/core/task.ts";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
-import { need, run } from "./programs.ts";
+import { crash } from "./crash-session.ts";
+import { need } from "./programs.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "crash-ram-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -91,7 +92,7 @@ beforeAll(() => {
     },
   });
   expect(result.record.outcome).toBe("complete");
-  const [vmlinux, vmcore, orders] = [join(folder, "vmlinux"), join(folder, "vmcore"), join(folder, "orders")];
+  const [vmlinux, vmcore] = [join(folder, "vmlinux"), join(folder, "vmcore")];
   result.writeVmlinux(vmlinux);
   result.writeVmcore(vmcore);
   const { pid } = truth.load;
@@ -102,11 +103,9 @@ beforeAll(() => {
   ];
   // Last: after it crash 8.0.2 complains of its own buffers at each command (malloc/free mismatch).
   commands.push("timer");
-  writeFileSync(orders, [...commands.flatMap((c) => [`!echo '<${c}>'`, c]), "q", ""].join("\n"));
-  const said = run("crash", ["-s", vmlinux, vmcore, "-i", orders]);
-  const [before, ...parts] = said.stdout.split(/^<(.*)>$/m);
-  complaints = before! + said.stderr;
-  for (let i = 0; i + 1 < parts.length; i += 2) answers.set(parts[i]!, parts[i + 1]!.trim());
+  const session = crash(vmlinux, vmcore, commands);
+  complaints = session.greeting;
+  commands.forEach((command, i) => answers.set(command, session.answers[i] ?? ""));
 }, 120_000);
 
 /** Address of a device's cmd_list. */
@@ -126,6 +125,11 @@ const rows = (command: string): string[][] =>
     .map((line) => line.trim().split(/\s+/));
 
 describe("crash on a trial's dump", () => {
+  test("starts without a complaint", (context) => {
+    need(context, "crash");
+    expect(complaints).toBe("");
+  });
+
   test("shows the interrupts that each CPU has counted, under the names that drivers gave", (context) => {
     need(context, "crash");
     expect(truth.irqCounts.length).toBeGreaterThan(0);
