@@ -1,4 +1,5 @@
 // Disks, partitions and block devices (drivers/block/genhd.c, fs/partitions/check.c of 2.6.9).
+import type { Running } from "../../emulator/cpu/cpu.ts";
 import { poke32 } from "../abi/ram.ts";
 import {
   block_device as block_device_struct,
@@ -6,14 +7,17 @@ import {
   gendisk as gendisk_struct,
   hd_struct,
 } from "../abi/structs/block.ts";
+import { S_IFBLK, inode } from "../abi/structs/fs.ts";
 import { M } from "../abi/ram.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
+import { list_add_tail, list_del } from "../core/list.ts";
 import { printk } from "../core/printk.ts";
 import { invalidate_inode_pages2_range } from "../mm/direct-io.ts";
 import { AddressSpace } from "../mm/page-cache.ts";
 import { blk_dev_init } from "./block-layer.ts";
+import { MKDEV, blk_register_region } from "./majors.ts";
 import { read_partitions } from "./partitions.ts";
 import type { RequestQueue } from "./queue.ts";
 
@@ -26,6 +30,8 @@ export class Gendisk {
   readonly queue: RequestQueue;
   /** The driver's object (its scsi_disk). */
   readonly privateData: object | undefined;
+  /** The driver's open (fops.open). Returns: 0 or a negative errno. Context: process. */
+  open: (() => Running<number>) | undefined;
   /** Struct hd_struct by partition number. */
   readonly parts = new Map<number, ViewOf<typeof hd_struct>>();
 
@@ -77,6 +83,16 @@ export class BlockDevice {
     s.bd_block_size = 4096;
     s.bd_part = disk.parts.get(partno)?.addr ?? 0;
     this.mapping = new AddressSpace(this);
+    // Its inode in the file system of block devices, whose pages are the device's.
+    const node = K.view(inode, K.bootmem(K.sizeOf(inode)));
+    node.i_mode = S_IFBLK | 0o600;
+    node.i_rdev = s.bd_dev;
+    node.i_size = sectors * 512;
+    node.i_bdev = this.addr;
+    node.i_mapping = this.mapping.addr;
+    this.mapping.s.host = node.addr;
+    s.bd_inode = node.addr;
+    list_add_tail(s.bd_list.addr, K.symbol("all_bdevs"));
   }
 }
 
@@ -106,17 +122,26 @@ function addPartition(disk: Gendisk, partno: number, startSector: number, sector
   return device;
 }
 
+/** A partition is no more. */
+function forgetDevice(name: string): void {
+  const device = K.block.devices.get(name);
+  if (!device) return;
+  list_del(device.s.bd_list.addr);
+  K.block.devices.delete(name);
+}
+
 /** Makes a disk known and reads its partition table through the block layer. Context: process; sleeps. */
 export const add_disk = kfunc("add_disk", function* (disk: Gendisk) {
   blk_dev_init();
   K.block.disks.push(disk);
+  blk_register_region(MKDEV(disk.s.major, disk.s.first_minor), disk.s.minors, disk.addr);
   addPartition(disk, 0, 0, disk.capacity);
   yield* rescan_partitions(disk);
 });
 
 /** Reads the partition table again and makes its partitions known. Context: process; sleeps. */
 export const rescan_partitions = kfunc("rescan_partitions", function* (disk: Gendisk) {
-  for (const partno of disk.parts.keys()) K.block.devices.delete(`${disk.name}${partno}`);
+  for (const partno of disk.parts.keys()) forgetDevice(`${disk.name}${partno}`);
   disk.parts.clear();
   const whole = K.block.devices.get(disk.name)!;
   yield* invalidate_inode_pages2_range(whole.mapping, 0, whole.sectors * 512);
@@ -128,6 +153,13 @@ export const rescan_partitions = kfunc("rescan_partitions", function* (disk: Gen
   }
   if (found.some((p) => p.extended)) line += " >";
   yield* printk(`${line}\n`, 6);
+});
+
+/** Opens a block device. Returns: 0 or a negative errno. Context: process. */
+export const blkdev_get = kfunc("blkdev_get", function* (bdev: BlockDevice) {
+  const error = bdev.disk.open ? yield* bdev.disk.open() : 0;
+  if (error === 0) bdev.s.bd_openers = bdev.s.bd_openers + 1;
+  return error;
 });
 
 /** The disk or partition with this name ("sde1"), or undefined. */

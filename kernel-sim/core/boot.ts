@@ -4,6 +4,7 @@ import { M, peek32, poke32, pokePtr } from "../abi/ram.ts";
 import { new_utsname } from "../abi/structs/base.ts";
 import { cpumask_t, prio_array, task_struct } from "../abi/structs/sched.ts";
 import { array, char, int } from "../abi/types.ts";
+import { init_mount_tree, open_console } from "../fs/rootfs.ts";
 import { PageAllocator } from "../mm/page-alloc.ts";
 import { reschedule_interrupt } from "./entry.ts";
 import { attach_task, do_exit } from "./fork.ts";
@@ -107,6 +108,8 @@ const init_task_program = kfunc("init", function* (then: (() => Running) | undef
   yield* printk(`Linux version ${K.release} (dumplab) #1 SMP\n`, 5);
   yield* printk(`Brought up ${K.machine.cpus.length} CPUs\n`, 6);
   yield* init_workqueues();
+  yield* init_mount_tree();
+  yield* open_console();
   if (then) yield* then();
   // Process 1 never ends.
   for (;;) {

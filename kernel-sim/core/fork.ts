@@ -8,6 +8,7 @@ import { kfunc } from "./kfunc.ts";
 import { list_add_tail, list_del, list_entries } from "./list.ts";
 import { panic } from "./panic.ts";
 import { attach_pid, detach_pid } from "./pid.ts";
+import { copy_process, exit_resources, share_resources } from "./process.ts";
 import { schedule, wake_up_new_task } from "./sched.ts";
 import { makeTask, type Task } from "./task.ts";
 
@@ -45,6 +46,7 @@ export function attach_task(task: Task, parent: Task): void {
   list_add_tail(at(task, "tasks"), K.symbol("init_task") + K.offsetOf(task_struct, "tasks"));
   list_add_tail(at(task, "sibling"), at(parent, "children"));
   attach_pid(task, task.pid);
+  share_resources(task, parent);
   poke32(K.symbol("nr_threads"), K.tasks.size);
 }
 
@@ -84,6 +86,7 @@ export const kernel_thread_on = kfunc("kthread_bind", function* (comm: string, s
 /** Starts a user process whose system calls are `start`. */
 export const do_fork = kfunc("do_fork", function* (comm: string, start: () => Running, cpuId: number) {
   const task = newTask(comm, false, start, cpuId);
+  yield* copy_process(task, current());
   yield* wake_up_new_task(task);
   return task;
 });
@@ -96,6 +99,7 @@ export const do_exit = kfunc("do_exit", function* () {
   if (task.pid === 1) yield* panic("Attempted to kill init!");
   // The next iret lets NMIs through again.
   this_cpu().inNmi = false;
+  yield* exit_resources(task);
   task.s.exit_state = EXIT_DEAD;
   task.s.state = EXIT_DEAD;
   detach_task(task);

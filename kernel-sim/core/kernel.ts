@@ -23,6 +23,9 @@ import type { Ide } from "../ide/ide.ts";
 import type { ScsiMidlayer } from "../scsi/midlayer.ts";
 import type { PageAllocator } from "../mm/page-alloc.ts";
 import type { BlockLayer } from "../block/block-layer.ts";
+import type { ProcessMemory } from "../mm/process-memory.ts";
+import type { KmemCache } from "../mm/slab.ts";
+import type { Vfs } from "../fs/vfs.ts";
 import type { Pdflush } from "../mm/pdflush.ts";
 
 export interface KernelSymbol {
@@ -125,6 +128,9 @@ export class Kernel {
   scsi!: ScsiMidlayer;
   /** Set up by the first IDE chipset's driver. */
   ide: Ide | undefined;
+  vfs!: Vfs;
+  processMemory!: ProcessMemory;
+  sighandCache!: KmemCache;
   /** Findings of the run-time checker (lock order, irq safety, calls that dump mode forbids): function, rule, stack. */
   readonly reports: string[] = [];
   /** Every lock by name, for directed crashes and for messages. */

@@ -1,7 +1,7 @@
 // The O(1) scheduler (kernel/sched.c of 2.6.9): two priority arrays per CPU in RAM, 100 ms slices, wake-ups to idle CPUs.
 import { RUN, cpu, finished, halt, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32 } from "../abi/ram.ts";
-import { MAX_PRIO, prio_array } from "../abi/structs/sched.ts";
+import { MAX_PRIO, prio_array, thread_info } from "../abi/structs/sched.ts";
 import { K, current, this_cpu } from "./kernel.ts";
 import { calledAt, kfunc, kleaf } from "./kfunc.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_next } from "./list.ts";
@@ -23,6 +23,7 @@ const DEFAULT_SLICE_TICKS = 100;
 const IDLE_PRIO = MAX_PRIO;
 /** Priority array fields, from its start. */
 let bitmapOffset = 0;
+let threadCpuOffset = 0;
 
 let queueOffset = 0;
 let arraySize = 0;
@@ -32,6 +33,7 @@ export function init_sched(): void {
   arraySize = K.sizeOf(prio_array);
   queueOffset = K.offsetOf(prio_array, "queue");
   bitmapOffset = K.offsetOf(prio_array, "bitmap");
+  threadCpuOffset = K.offsetOf(thread_info, "cpu");
   for (const p of K.percpu) {
     for (let a = 0; a < 2; a++) {
       const base = p.rq.arrays + a * arraySize;
@@ -50,6 +52,12 @@ export const setRunListOffset = (offset: number): void => {
 
 const headOf = (array: number, prio: number): number => array + queueOffset + prio * (M.word8 ? 16 : 8);
 const bitmapWord = (array: number, prio: number): number => array + bitmapOffset + (prio >> 5) * 4;
+
+/** The CPU that a task runs on, ran on last, or is about to run on: its thread_info says so. */
+function set_task_cpu(task: Task, cpuId: number): void {
+  task.cpuId = cpuId;
+  poke32(task.stack + threadCpuOffset, cpuId);
+}
 
 function enqueue(p: PerCpu, task: Task, array: number): void {
   const prio = task.s.prio;
@@ -131,7 +139,7 @@ export const schedule = kfunc("schedule", function* () {
     prev.running = false;
     prev.leftAt = c.clock;
     next.running = true;
-    next.cpuId = c.id;
+    set_task_cpu(next, c.id);
     spin_unlock(p.rqLock);
     c.advanceTo(next.leftAt);
     c.sp = next.sp;
@@ -170,7 +178,7 @@ export const try_to_wake_up = kfunc("try_to_wake_up", function* (task: Task) {
     task.s.state = TASK_RUNNING;
     if (!task.onRunqueue) {
       enqueue(p, task, p.rq.active);
-      task.cpuId = p.cpu.id;
+      set_task_cpu(task, p.cpu.id);
       resched(p);
     }
     woken = 1;
@@ -190,7 +198,7 @@ export const wake_up_new_task = kfunc("wake_up_new_task", function* (task: Task)
   const p = chooseCpu(task);
   const flags = yield* spin_lock_irqsave(p.rqLock);
   enqueue(p, task, p.rq.active);
-  task.cpuId = p.cpu.id;
+  set_task_cpu(task, p.cpu.id);
   resched(p);
   yield* spin_unlock_irqrestore(p.rqLock, flags);
 });

@@ -1,6 +1,8 @@
 // IDE disks as block devices: hda, hdb, … (drivers/ide/ide-disk.c of 2.6.9).
 import { M } from "../abi/ram.ts";
+import { block_device_operations } from "../abi/structs/devices.ts";
 import { add_disk, alloc_disk, type Gendisk } from "../block/gendisk.ts";
+import { register_blkdev } from "../block/majors.ts";
 import {
   blk_execute_rq,
   blk_get_request,
@@ -10,7 +12,8 @@ import {
   type RequestQueue,
 } from "../block/queue.ts";
 import { REQ_DRIVE_TASK, REQ_SOFTBARRIER, WRITE } from "../block/request.ts";
-import { kfunc } from "../core/kfunc.ts";
+import { K } from "../core/kernel.ts";
+import { kfunc, textAddressOf } from "../core/kfunc.ts";
 import { printk } from "../core/printk.ts";
 import { GFP_KERNEL } from "../mm/page-alloc.ts";
 import {
@@ -90,6 +93,20 @@ function dmaText(drive: ide_drive_t): string {
   return current_speed >= 0x40 ? `, UDMA(${UDMA_NAMES[current_speed - 0x40] ?? "?"})` : ", (U)DMA";
 }
 
+/** Returns: 0. Context: process. The drive is there for good: nobody pulls an IDE disk out. */
+const idedisk_open = kfunc("idedisk_open", function* () {
+  return 0;
+});
+
+/** The disks' operations, made with the first one. */
+function idedisk_ops(): number {
+  const known = K.symbols.get("idedisk_ops");
+  if (known) return known.addr;
+  const ops = K.view(block_device_operations, K.static("idedisk_ops", block_device_operations));
+  ops.open = textAddressOf(idedisk_open.id);
+  return ops.addr;
+}
+
 /** Makes a drive that was found the disk hdX, with its partitions. Context: process; sleeps. */
 export const idedisk_attach = kfunc("idedisk_attach", function* (drive: ide_drive_t) {
   const queue = drive.queue!;
@@ -97,6 +114,10 @@ export const idedisk_attach = kfunc("idedisk_attach", function* (drive: ide_driv
   const disk = alloc_disk(drive.name, queue, drive, drive.hwif.s.major, drive.unit << PARTN_BITS);
   disk.s.minors = 1 << PARTN_BITS;
   disk.capacity = drive.s.capacity64;
+  disk.s.fops = idedisk_ops();
+  disk.open = () => idedisk_open();
+  // Both drives of an interface have its major; the first one takes it.
+  register_blkdev(drive.hwif.s.major, drive.hwif.name);
   drive.disk = disk;
   drive.s.disk = disk.addr;
   blk_queue_issue_flush_fn(queue, (q, which) => idedisk_issue_flush(q, which, drive));

@@ -3,9 +3,15 @@ import { lookup_bdev, type BlockDevice } from "../block/gendisk.ts";
 import { do_fork } from "../core/fork.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
+import { S_IFREG } from "../abi/structs/fs.ts";
+import { makeFileOperations } from "../fs/file-operations.ts";
+import { vfs_create } from "../fs/open.ts";
+import { mount_device } from "../fs/rootfs.ts";
+import { register_filesystem } from "../fs/super.ts";
+import { generic_file_write } from "../mm/filemap.ts";
 import { AddressSpace } from "../mm/page-cache.ts";
 import { pdflush_init } from "../mm/pdflush.ts";
-import { DEFAULT_DIRTY_LIMITS, setDirtyLimits } from "../mm/writeback.ts";
+import { DEFAULT_DIRTY_LIMITS, setDirtyLimits, sys_fsync_mapping } from "../mm/writeback.ts";
 import { Ledger, verifyLedgers, type Durability, type LedgerPlace, type LoadMismatch } from "./ledger.ts";
 import { BLOCK_BYTES, SECTORS_PER_BLOCK } from "./pattern.ts";
 import { LoadProcess, load_main } from "./process.ts";
@@ -100,6 +106,12 @@ export const start_load = kfunc("start_load", function* (options: LoadOptions) {
     const device = devices[i % devices.length]!;
     const sharers = Math.ceil((options.processes - (i % devices.length)) / devices.length);
     const process = makeProcess(options, device, i, Math.floor(i / devices.length), sharers);
+    const path = yield* lay_file(process, device, i);
+    if (path === undefined) {
+      load.complain(`${process.name}: no memory for its file`);
+      continue;
+    }
+    process.path = path;
     load.add(process, device);
     load.running++;
   }
@@ -108,6 +120,20 @@ export const start_load = kfunc("start_load", function* (options: LoadOptions) {
   }
   return load;
 });
+
+/** Where a file lies in one piece behind the next, and nothing on the disk says so: the load's own kind of file system. */
+const LOADFS_MAGIC = 0x10adf5;
+
+/** Gives a process's file a name on its device, which is mounted for it. Returns: the path, or undefined. Context: process. */
+const lay_file = kfunc("lay_file", function* (process: LoadProcess, device: BlockDevice, i: number) {
+  const mnt = yield* mount_device(register_filesystem("loadfs"), device, LOADFS_MAGIC);
+  const path = `${mnt}/load.${i}`;
+  const { mapping } = process;
+  const fops = K.symbols.get("loadfs_file_operations")?.addr ?? makeFileOperations(K, "loadfs_file_operations", LOADFS);
+  const options = { mode: S_IFREG | 0o600, sizeBytes: mapping.sectors * 512, mapping, fops };
+  return mnt !== undefined && (yield* vfs_create(path, options)) === 0 ? path : undefined;
+});
+const LOADFS = { write: generic_file_write, fsync: sys_fsync_mapping };
 
 /** Each process gets an equal share of its partition, and a file at the start of it. */
 function makeProcess(

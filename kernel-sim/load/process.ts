@@ -3,12 +3,17 @@ import { step } from "../../emulator/cpu/cpu.ts";
 import { FRAME_SIZE } from "../../emulator/memory/pool.ts";
 import type { RandomStream } from "../../emulator/time/random.ts";
 import { M } from "../abi/ram.ts";
+import { file } from "../abi/structs/fs.ts";
 import { READ, WRITE } from "../block/request.ts";
+import { K, current } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
+import { fget_light } from "../fs/files.ts";
+import { O_DIRECT, O_RDWR, sys_open } from "../fs/open.ts";
 import { DirectIo, blkdev_direct_IO } from "../mm/direct-io.ts";
 import { UserBuffer, generic_file_write } from "../mm/filemap.ts";
 import { GFP_HIGHUSER, alloc_page } from "../mm/page-alloc.ts";
 import type { AddressSpace } from "../mm/page-cache.ts";
+import { hasProcessMemory, mmap_pages } from "../mm/process-memory.ts";
 import { page_to_phys } from "../mm/page.ts";
 import { sys_fsync_mapping } from "../mm/writeback.ts";
 import type { Ledger } from "./ledger.ts";
@@ -31,6 +36,10 @@ export class LoadProcess {
   /** Calls that have returned, in the order of Load.mix. */
   readonly calls = [0, 0, 0, 0];
   buffer: UserBuffer | undefined;
+  /** Its file's name, and the descriptors it has of it: through the page cache, and past it. */
+  path = "";
+  fd = -1;
+  directFd = -1;
 
   constructor(name: string, mapping: AddressSpace, ledger: Ledger, random: RandomStream) {
     this.name = name;
@@ -44,6 +53,13 @@ export class LoadProcess {
 
 /** The program of a process: user mode, from where it calls the kernel. */
 export function* load_main(load: Load, p: LoadProcess): Generator<void, void, void> {
+  p.fd = yield* sys_open(p.path, O_RDWR);
+  p.directFd = yield* sys_open(p.path, O_RDWR | O_DIRECT);
+  if (p.fd < 0 || p.directFd < 0) {
+    load.complain(`${p.name}: open of ${p.path} returned ${Math.min(p.fd, p.directFd)}`);
+    load.running--;
+    return;
+  }
   yield* sys_mlock(load, p);
   const { mix, sizeMinBytes, sizeMaxBytes, thinkTimeNs } = load.options;
   const weights = [mix.bufferedWrite, mix.fsync, mix.directRead, mix.directWrite];
@@ -81,6 +97,8 @@ const sys_mlock = kfunc("sys_mlock", function* (load: Load, p: LoadProcess) {
     if (p.random.unit() < 0.5) [pages[i], pages[i + 1]] = [pages[i + 1]!, pages[i]!];
   }
   p.buffer = new UserBuffer(pages);
+  if (hasProcessMemory() && (yield* mmap_pages(current(), pages)) < 0)
+    load.complain(`${p.name}: no memory to map its buffer`);
 });
 
 /** Slab offset of a page that is about to be overwritten as a whole. */
@@ -98,10 +116,15 @@ function fillBuffer(p: LoadProcess, block: number, count: number): void {
   }
 }
 
+/** The cached pages of the file behind a descriptor. */
+const mappingOf = (fd: number): AddressSpace => K.pages.mappings.get(K.view(file, fget_light(fd)).f_mapping)!;
+
 const sys_write = kfunc("sys_write", function* (load: Load, p: LoadProcess, block: number, count: number) {
   step(SYSCALL_NS);
   const bytes = count * BLOCK_BYTES;
-  const written = yield* generic_file_write(p.mapping, block * BLOCK_BYTES, bytes, p.buffer!);
+  // lseek() before it: there is no pwrite() through the cache in the mix.
+  K.view(file, fget_light(p.fd)).f_pos = (block + count) * BLOCK_BYTES;
+  const written = yield* generic_file_write(mappingOf(p.fd), block * BLOCK_BYTES, bytes, p.buffer!);
   if (written !== bytes) load.complain(`${p.name}: write of ${bytes} bytes returned ${written}`);
   else for (let i = 0; i < count; i++) p.ledger.buffered(block + i);
   step(SYSCALL_NS);
@@ -110,7 +133,7 @@ const sys_write = kfunc("sys_write", function* (load: Load, p: LoadProcess, bloc
 const sys_fsync = kfunc("sys_fsync", function* (load: Load, p: LoadProcess) {
   step(SYSCALL_NS);
   const covered = p.ledger.fsyncBegins();
-  const error = yield* sys_fsync_mapping(p.mapping);
+  const error = yield* sys_fsync_mapping(mappingOf(p.fd));
   if (error === 0) p.ledger.fsyncEnds(covered);
   else load.complain(`${p.name}: fsync returned ${error}`);
   step(SYSCALL_NS);
@@ -119,7 +142,7 @@ const sys_fsync = kfunc("sys_fsync", function* (load: Load, p: LoadProcess) {
 const sys_pwrite = kfunc("sys_pwrite64", function* (load: Load, p: LoadProcess, block: number, count: number) {
   step(SYSCALL_NS);
   const bytes = count * BLOCK_BYTES;
-  const written = yield* blkdev_direct_IO(WRITE, p.mapping, p.dio, block * BLOCK_BYTES, bytes, p.buffer!);
+  const written = yield* blkdev_direct_IO(WRITE, mappingOf(p.directFd), p.dio, block * BLOCK_BYTES, bytes, p.buffer!);
   if (written !== bytes) load.complain(`${p.name}: direct write of ${bytes} bytes returned ${written}`);
   else for (let i = 0; i < count; i++) p.ledger.direct(block + i);
   step(SYSCALL_NS);
@@ -128,7 +151,7 @@ const sys_pwrite = kfunc("sys_pwrite64", function* (load: Load, p: LoadProcess, 
 const sys_pread = kfunc("sys_pread64", function* (load: Load, p: LoadProcess, block: number, count: number) {
   step(SYSCALL_NS);
   const bytes = count * BLOCK_BYTES;
-  const read = yield* blkdev_direct_IO(READ, p.mapping, p.dio, block * BLOCK_BYTES, bytes, p.buffer!);
+  const read = yield* blkdev_direct_IO(READ, mappingOf(p.directFd), p.dio, block * BLOCK_BYTES, bytes, p.buffer!);
   step(SYSCALL_NS);
   if (read !== bytes) load.complain(`${p.name}: direct read of ${bytes} bytes returned ${read}`);
   else for (let i = 0; i < count; i++) checkBlock(load, p, block + i, p.buffer!.pages[i]!);

@@ -5,6 +5,7 @@
 import { cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { FRAME_SIZE } from "../../emulator/memory/pool.ts";
 import { poke64, poke32, pokePtr } from "../abi/ram.ts";
+import { atomic_t } from "../abi/structs/base.ts";
 import { MAX_NR_ZONES, page as page_struct, page_state, pglist_data, zone as zone_struct } from "../abi/structs/mm.ts";
 import { ptr, ulong, voidPtr } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
@@ -78,6 +79,8 @@ export class PageAllocator {
   readonly maxPfn: number;
   readonly node: ViewOf<typeof pglist_data>;
   readonly pageState: ViewOf<typeof page_state>;
+  /** Address of nr_pagecache. */
+  readonly nrPagecache: number;
   /** The address_space objects by the address of their struct. */
   readonly mappings = new Map<number, AddressSpace>();
   readonly slabs: SlabCaches;
@@ -122,6 +125,7 @@ export class PageAllocator {
     const contig = k.static("contig_page_data", pglist_data);
     this.node = k.view(pglist_data, contig);
     this.pageState = k.view(page_state, k.static("page_states", page_state));
+    this.nrPagecache = k.static("nr_pagecache", atomic_t);
     const zoneBytes = k.sizeOf(zone_struct);
     const zoneAt = (i: number): number => this.node.node_zones + i * zoneBytes;
     const bitmaps = this.memMap + mapBytes;

@@ -1,5 +1,6 @@
 // Cached pages of a block device or of a file on it: the index, page locks, dirty and writeback state (mm/filemap.c of 2.6.9).
 import { finished, type Running } from "../../emulator/cpu/cpu.ts";
+import { peek32, poke32 } from "../abi/ram.ts";
 import { address_space } from "../abi/structs/mm.ts";
 import type { ViewOf } from "../abi/view.ts";
 import type { BlockDevice } from "../block/gendisk.ts";
@@ -169,6 +170,12 @@ export const find_or_create_page = kfunc("find_or_create_page", function* (mappi
   }
 });
 
+/** nr_pagecache: cached pages of all mappings. */
+function pagecache_acct(count: number): void {
+  const at = K.pages.nrPagecache;
+  poke32(at, peek32(at) + count);
+}
+
 const EEXIST = 17;
 
 /** Enters a fresh page, locked, with a reference for the cache besides the caller's. Returns 0, or -EEXIST. */
@@ -186,6 +193,7 @@ export const add_to_page_cache = kfunc(
     set_page_index(page, index);
     mapping.pages.set(index, page);
     mapping.s.nrpages = mapping.s.nrpages + 1;
+    pagecache_acct(1);
     yield* spin_unlock_irq(mapping.treeLock);
     yield* lru_cache_add(page);
     return 0;
@@ -208,6 +216,7 @@ export const remove_from_page_cache = kfunc("remove_from_page_cache", function* 
   yield* spin_lock_irq(mapping.treeLock);
   mapping.pages.delete(page_index(page));
   mapping.s.nrpages = mapping.s.nrpages - 1;
+  pagecache_acct(-1);
   set_page_mapping(page, 0);
   yield* spin_unlock_irq(mapping.treeLock);
   if (test_page_flag(page, PG_lru)) {

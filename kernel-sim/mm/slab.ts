@@ -164,6 +164,15 @@ export function kmem_cache_alloc(cache: KmemCache, gfp_mask: number): Running<nu
   return __cache_alloc(cache, gfp_mask);
 }
 
+/** As kmem_cache_alloc, zeroed. */
+export const kmem_cache_zalloc = kfunc("kmem_cache_zalloc", function* (cache: KmemCache, gfp_mask: number) {
+  const object = yield* kmem_cache_alloc(cache, gfp_mask);
+  if (object === 0) return 0;
+  step(10 + cache.objsize / 16);
+  M.u8.fill(0, object, object + cache.objsize);
+  return object;
+});
+
 const __cache_alloc = kfunc("__cache_alloc", function* (cache: KmemCache, gfp_mask: number) {
   const flags = local_irq_save();
   let ac = cache.arrays[cpu.id]!;

@@ -1,11 +1,14 @@
 // SCSI disks as block devices: sda, sdb, … (drivers/scsi/sd.c of 2.6.9).
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import { M } from "../abi/ram.ts";
+import { block_device_operations } from "../abi/structs/devices.ts";
+import { struct } from "../abi/types.ts";
+import { register_blkdev } from "../block/majors.ts";
 import { add_disk, alloc_disk, type Gendisk } from "../block/gendisk.ts";
 import { blk_queue_issue_flush_fn } from "../block/queue.ts";
 import { WRITE, rq_data_dir } from "../block/request.ts";
 import { K } from "../core/kernel.ts";
-import { moduleFunctions, moduleLeaves } from "../core/kfunc.ts";
+import { moduleFunctions, moduleLeaves, textAddressOf } from "../core/kfunc.ts";
 import { printk } from "../core/printk.ts";
 import { msleep } from "../core/timer.ts";
 import { Semaphore, down, up, type Completion } from "../core/wait.ts";
@@ -52,6 +55,17 @@ const TYPE_DISK = 0;
 const SPIN_UP_SECONDS = 100;
 const BUFFER_BYTES = 512;
 const TWO_32 = 4294967296;
+
+const sd_mod_data = struct("sd_mod_data", { sd_fops: block_device_operations });
+
+/** Returns: 0, or -ENXIO when the device is gone. Context: process. */
+const sd_open = kfunc("sd_open", function* (sd: scsi_disk) {
+  return scsi_device_online(sd.device) ? 0 : -6;
+});
+/** The last user is gone. Context: process. */
+const sd_release = kfunc("sd_release", function* (_sd: scsi_disk) {
+  return 0;
+});
 
 /** "sda" for 0, "sdz" for 25, "sdaa" for 26. */
 export function sdName(index: number): string {
@@ -242,6 +256,8 @@ export const sd_probe = kfunc("sd_probe", function* (sdev: scsi_device) {
   const sd = new scsi_disk(sdev);
   const disk = alloc_disk(sdName(index), sdev.request_queue, sd, SD_MAJOR, index * 16);
   sd.disk = disk;
+  disk.s.fops = K.symbol("sd_fops");
+  disk.open = () => sd_open(sd);
   sdev.driver = sd;
   const ready = (yield* sd_spinup_disk(sd)) && (yield* sd_read_capacity(sd));
   sdev.s.sector_size = sd.sectorBytes;
@@ -261,7 +277,12 @@ export const sd_probe = kfunc("sd_probe", function* (sdev: scsi_device) {
 
 /** Loads sd_mod, which makes every disk that has been found and has no name yet the next sdX. Returns: them. Context: process. */
 export function sd_attach_all(): Running<scsi_disk[]> {
-  K.modules.load("sd_mod");
+  K.modules.load("sd_mod", { data: sd_mod_data });
+  const fops = K.view(block_device_operations, K.symbol("sd_fops"));
+  fops.open = textAddressOf(sd_open.id);
+  fops.release = textAddressOf(sd_release.id);
+  fops.owner = K.modules.loaded.get("sd_mod")!.addr;
+  register_blkdev(SD_MAJOR, "sd");
   return init_sd();
 }
 

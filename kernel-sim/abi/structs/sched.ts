@@ -15,6 +15,7 @@ import {
   u16,
   u8,
 } from "../types.ts";
+import { sigpending, sigset_t } from "./signal.ts";
 import { hlist_node, listHead, spinlock_t, timespec } from "./base.ts";
 
 export const pid_type = enumeration("pid_type", {
@@ -91,7 +92,9 @@ export const task_struct = struct(
     namespace: voidPtr,
     signal: voidPtr,
     sighand: voidPtr,
-    blocked: ulong,
+    blocked: sigset_t,
+    real_blocked: sigset_t,
+    pending: sigpending,
     proc_lock: spinlock_t,
   },
   { doc: "include/linux/sched.h" },
