@@ -29,8 +29,6 @@ export interface CompressedOptions {
   readonly compress: "none" | "zlib";
   /** The pages to write; default: all that are saved. */
   readonly keep?: readonly PageRange[];
-  /** Pages of zeroes are left out, too. */
-  readonly skipZero?: boolean;
   /** What was left out by kind, for the sub header (makedumpfile's bits). */
   readonly dumpLevel?: number;
   /** page->flags of a page frame, where they are known: kept in its descriptor. */
@@ -132,7 +130,7 @@ export function writeCompressedCore(core: CoreReader, sink: CoreSink, options: C
     view.setBigUint64(16, pageFlagBits, model.littleEndian);
     descriptors.append(descriptor);
   };
-  /** Pages of zeroes share one piece of contents. */
+  /** Pages of zeroes share one piece of contents, as makedumpfile has it at any level: nothing is left of them to leave out. */
   let zero: readonly [at: number, size: number, flags: number] | undefined;
   const store = (contents: Uint8Array, plain: boolean): readonly [number, number, number] => {
     const packed = plain ? undefined : pack(contents);
@@ -144,10 +142,6 @@ export function writeCompressedCore(core: CoreReader, sink: CoreSink, options: C
     core,
     keep,
     (pfn, contents) => {
-      if (!contents && options.skipZero) {
-        dumped[pfn >>> 3]! &= ~(1 << (pfn & 7));
-        return;
-      }
       const bits = pageFlags?.(pfn) ?? 0n;
       const [at, size, flags] = contents
         ? store(contents, (bits & plainFlags) !== 0n)

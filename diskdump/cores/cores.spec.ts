@@ -178,12 +178,12 @@ describe("a dump", () => {
     }
   });
 
-  test("without its zero pages is a third smaller in pages, and the rest is where it was", () => {
+  test("without its zero pages has all of them still, as one page that they share: a reader must not stumble", () => {
     const core = dumpOf(DATA_MODELS.x86_64);
     open(write(core, "kdump", "zlib", 1), (copy) => {
       const memory = memoryOf(copy);
       const all = memoryOf(core);
-      expect([...memory.keys()]).toEqual([...all.keys()].filter((pfn) => pfn % 3 !== 2));
+      expect([...memory.keys()]).toEqual([...all.keys()]);
       for (const [pfn, page] of memory) expect(page === all.get(pfn)).toBe(true);
       expect(copy.facts.dumpLevel).toBe(1);
     });

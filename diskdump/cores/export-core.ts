@@ -105,7 +105,6 @@ export function exportCore(core: CoreReader, sink: CoreSink, options: ExportOpti
       const { filter, plainFlags } = options;
       writeCompressedCore(core, sink, {
         ...{ ...common, format, compress: compress === "zlib" ? "zlib" : "none", dumpLevel: level },
-        skipZero: (level & FILTER.ZERO) !== 0,
         ...(filter ? { pageFlags: (pfn) => filter.flagsOf(pfn) } : {}),
         ...(plainFlags === undefined ? {} : { plainFlags }),
       });

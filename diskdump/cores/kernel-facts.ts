@@ -3,6 +3,7 @@ import { NR_CPUS } from "../format/structs.ts";
 import type { CoreCpu, CoreFacts, CoreReader } from "./core.ts";
 import { cString } from "./kernel-image.ts";
 import type { KernelMemory } from "./kernel-memory.ts";
+import { stoppedRegisters } from "./stopped-cpus.ts";
 
 const UTSNAME_FIELD_BYTES = 65;
 const MOST_LOG_BYTES = 16 << 20;
@@ -87,9 +88,10 @@ function cpuFacts(facts: CoreFacts, memory: KernelMemory): Partial<CoreFacts> {
   const currentAt = shape?.offsets.get("pcurrent");
   const numberAt = shape?.offsets.get("cpunumber");
   if (base === undefined || !shape || currentAt === undefined || numberAt === undefined) return {};
+  const pdaOf = (cpu: number): bigint => base + BigInt(cpu * shape.size);
   const tasks: bigint[] = [];
   for (let cpu = 0; cpu < NR_CPUS; cpu++) {
-    const at = base + BigInt(cpu * shape.size);
+    const at = pdaOf(cpu);
     if (!memory.tryBytes(at, shape.size) || memory.int(at + BigInt(numberAt), "x8664_pda.cpunumber") !== cpu) break;
     const task = memory.word(at + BigInt(currentAt), "x8664_pda.pcurrent");
     if (memory.physicalOf(task) === undefined) break;
@@ -107,7 +109,8 @@ function cpuFacts(facts: CoreFacts, memory: KernelMemory): Partial<CoreFacts> {
     const from = numbered ? facts.cpus[cpu] : cpu === currentCpu ? (known ?? facts.cpus[0]) : undefined;
     // A task that the dump's header names ran there when the CPU was frozen; it is the same one unless the header has none.
     const own = from && from.task !== 0n ? from.task : task;
-    return { ...from, task: own, ...pidOf(memory, own) };
+    const stopped = from?.registers || cpu === currentCpu ? undefined : stoppedRegisters(memory, pdaOf(cpu), own);
+    return { ...from, task: own, ...pidOf(memory, own), ...(stopped ? { registers: stopped } : {}) };
   });
   return {
     cpus,
