@@ -31,6 +31,8 @@ export interface QemuAdapter {
   mask?(host: Scsi_Host, masked: boolean): void;
   /** Why a command that fails after its disk has let go of the bus cannot be tried on QEMU's model; undefined when it can. */
   readonly lateErrorsFail?: string;
+  /** What QEMU's disk can be interrupted in: some models stay connected until a write has ended. */
+  readonly interruptible: "read" | "write";
   /** A line of the log that each handler leaves behind when it has done what it should. */
   readonly says: Readonly<Record<ErrorHandler, string>>;
   /** What puts the adapter into the scenario "learn". */

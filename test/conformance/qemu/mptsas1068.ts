@@ -20,6 +20,7 @@ export const mptsas1068: QemuAdapter = {
   held: (host) => (host.hostdata as MPT_SCSI_HOST).lookup.filter((cmd) => cmd !== undefined),
   mask: (host, masked) =>
     (host.hostdata as MPT_SCSI_HOST).ioc.chip.writel(masked ? 0xffffffff : MPI_HIM_DIM, MPI.IntMask),
+  interruptible: "write",
   says: {
     eh_abort_handler: "task abort: SUCCESS",
     eh_device_reset_handler: "target reset: SUCCESS",
