@@ -52,6 +52,8 @@ export interface DeviceHost {
 export interface DmaPort {
   /** Memory that driver and device share for good: each sees what the other wrote at the next register access. Below 4 GiB, in the flat window. */
   share(address: number, bytes: number): void;
+  /** What was written to shared memory before this, the device sees before what is written after it. */
+  order(): void;
   /** A buffer is the device's until it is given back; it sees what RAM holds now. */
   lend(address: number, bytes: number): void;
   /** The device is done with a lent buffer; `filled` when it may have written there. */

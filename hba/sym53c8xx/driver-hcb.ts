@@ -4,7 +4,7 @@ import type { MmioWindow, PciFunction } from "../../emulator/bus/mmio.ts";
 import { M, STORE_NS } from "../../kernel-sim/abi/ram.ts";
 import type { ViewOf } from "../../kernel-sim/abi/view.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
-import { pci_alloc_consistent } from "../../kernel-sim/core/pci-dma.ts";
+import { pci_alloc_consistent, wmb } from "../../kernel-sim/core/pci-dma.ts";
 import { init_timer, type Timer } from "../../kernel-sim/core/timer.ts";
 import { Completion } from "../../kernel-sim/core/wait.ts";
 import type { Running } from "../../emulator/cpu/cpu.ts";
@@ -213,6 +213,8 @@ export class SYM_HCB {
     const next = at + 1 < MAX_QUEUE ? at + 1 : 0;
     step(2 * STORE_NS);
     put32le(this.squeue + ENTRY_BYTES * next, this.idletask.addr);
+    // MEMORY_WRITE_BARRIER(): the chip reads the queue by itself, and must not find a command that is not all there.
+    wmb(this.pcidev);
     put32le(this.squeue + ENTRY_BYTES * at, cp.addr);
     this.s.squeueput = next;
   }

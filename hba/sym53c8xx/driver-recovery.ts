@@ -4,7 +4,7 @@ import { M } from "../../kernel-sim/abi/ram.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import { spin_lock_irq, spin_unlock_irq } from "../../kernel-sim/core/spinlock.ts";
-import { complete, wait_for_completion_timeout } from "../../kernel-sim/core/wait.ts";
+import { wait_for_completion_timeout } from "../../kernel-sim/core/wait.ts";
 import { FAILED, SUCCESS, type scsi_cmnd } from "../../kernel-sim/scsi/host.ts";
 import { DID_ABORT, DID_RESET } from "../../kernel-sim/scsi/status.ts";
 import type { SYM_CCB, SYM_HCB } from "./driver-hcb.ts";
@@ -83,9 +83,7 @@ function send(np: SYM_HCB, target: number, message: readonly number[]): void {
 }
 
 function* endAborted(np: SYM_HCB, cp: SYM_CCB): Generator<void, void, void> {
-  const { waiter } = cp;
   yield* sym_complete_with(np, cp, DID_ABORT);
-  if (waiter) yield* complete(waiter);
 }
 
 /** The target has taken the message and let go of the bus. */
@@ -99,9 +97,7 @@ export const sym_sir_abort_sent = kfuncOf("sym_sir_abort_sent", function* (np: S
     np.dequeue((cp) => cp.s.target === target);
     for (const cp of np.ccbs) {
       if (cp.cmd === undefined || cp.s.target !== target) continue;
-      const { waiter } = cp;
       yield* sym_complete_with(np, cp, DID_RESET);
-      if (waiter) yield* complete(waiter);
     }
     sym_reset_goal(np, tp);
   }

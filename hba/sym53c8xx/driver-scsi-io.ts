@@ -3,6 +3,7 @@ import { finished, isFinished, step, type Running } from "../../emulator/cpu/cpu
 import { MESSAGE } from "../../emulator/disk/scsi-phases.ts";
 import { M, STORE_NS } from "../../kernel-sim/abi/ram.ts";
 import { kquick } from "../../kernel-sim/core/kfunc.ts";
+import { complete, type Completion } from "../../kernel-sim/core/wait.ts";
 import { scsi_dma_map, scsi_dma_unmap } from "../../kernel-sim/scsi/dma.ts";
 import {
   DMA_FROM_DEVICE,
@@ -211,10 +212,17 @@ export function sym_compute_residual(np: SYM_HCB, cp: SYM_CCB): number {
 /** Ends a command with a result: the block is free, the mid-layer is told. */
 function endWith(np: SYM_HCB, cp: SYM_CCB, result: number): Running {
   const cmd = cp.cmd!;
+  const { waiter } = cp;
   scsi_dma_unmap(cmd, np.pcidev);
   cmd.s.result = result;
   sym_free_ccb(np, cp);
-  return cmd.scsi_done!(cmd);
+  return waiter ? wakeAndDone(waiter, cmd) : cmd.scsi_done!(cmd);
+}
+
+/** However it ended: the error handler that waits for its end goes on (sym_eh_done). */
+function* wakeAndDone(waiter: Completion, cmd: scsi_cmnd): Generator<void, void, void> {
+  yield* cmd.scsi_done!(cmd);
+  yield* complete(waiter);
 }
 
 /** A command that went well. Returns: what scsi_done returns. Locks held: host_lock. Context: hardirq, or the dump's poll. */

@@ -3,12 +3,16 @@
 import { describe, expect, test } from "vitest";
 import { M } from "../../kernel-sim/abi/ram.ts";
 import { do_fork } from "../../kernel-sim/core/fork.ts";
+import { spin_lock_irqsave, spin_unlock_irqrestore } from "../../kernel-sim/core/spinlock.ts";
 import { msleep } from "../../kernel-sim/core/timer.ts";
-import { SDEV_OFFLINE } from "../../kernel-sim/scsi/host.ts";
+import { SDEV_OFFLINE, SUCCESS } from "../../kernel-sim/scsi/host.ts";
 import { onDisk, scatteredPages, transfer } from "../mptfusion/driver-testing.ts";
 import type { Sym53c8xxChip } from "./chip.ts";
+import type { SYM_HCB } from "./driver-hcb.ts";
+import { get32le } from "./driver-memory.ts";
+import { sym53c8xx_template } from "./driver.ts";
 import { makeRig, type Rig } from "./driver-testing.ts";
-import { SYM } from "./registers.ts";
+import { ISTAT_SEM, SYM } from "./registers.ts";
 import { asynchronousDivisor, synchronousTiming } from "./driver-nego.ts";
 
 const fill = (pages: readonly number[], seed: number): void => {
@@ -99,6 +103,38 @@ describe("recovery", () => {
     expect(rig.kernel.machine.now() - from).toBeGreaterThan(30e9);
     expect(rig.log().join("\n")).toContain("ABORT operation complete.");
     expect(rig.np.s.busy_ccbs).toBe(0);
+  });
+
+  test("an abort has succeeded when its command ends by itself before the abort comes to it", () => {
+    const rig = makeRig();
+    rig.disks[0]!.faults.lay({ kind: "slow", on: "read", count: 1, factor: 50 });
+    // The chip never looks up from what it does.
+    const plain = rig.chip.write.bind(rig.chip);
+    rig.chip.write = (bar, offset, size, value) =>
+      plain(bar, offset, size, bar === 1 && offset === SYM.ISTAT0 ? value & ~ISTAT_SEM : value);
+    const pages = scatteredPages(rig.kernel, 4);
+    let said = 0;
+    let waitedNs = 0;
+    let good = false;
+    rig.run(function* () {
+      yield* do_fork(
+        "reader",
+        function* () {
+          good = yield* transfer(rig.sds[0]!, false, 100_000, pages);
+        },
+        1,
+      );
+      yield* msleep(2);
+      const { cmd } = rig.np.ccbs.find((cp) => cp.cmd !== undefined)!;
+      const from = rig.kernel.machine.now();
+      const flags = yield* spin_lock_irqsave(rig.hosts[0]!.host_lock);
+      said = yield* sym53c8xx_template.eh_abort_handler!(cmd!);
+      waitedNs = rig.kernel.machine.now() - from;
+      yield* spin_unlock_irqrestore(rig.hosts[0]!.host_lock, flags);
+      yield* msleep(1000);
+    });
+    expect({ said, good }).toEqual({ said: SUCCESS, good: true });
+    expect(waitedNs).toBeLessThan(4e9);
   });
 
   test("a lost completion ends the same way", () => {
@@ -221,10 +257,21 @@ test("a chip whose DMA needs to be told of memory hears of everything that it to
     share: (address: number, bytes: number) => void shared.push([address, address + bytes]),
     lend: (address: number, bytes: number) => void lent.set(address, bytes),
     giveBack: (address: number) => void lent.delete(address),
+    order: () => {
+      const { np } = known;
+      if (!np) return;
+      barriers++;
+      // The chip reads the start queue whenever it likes: a command must be all there before it stands in it.
+      expect(get32le(np.squeue + 8 * np.s.squeueput)).toBe(np.idletask.addr);
+    },
   };
+  let barriers = 0;
+  const known: { np?: SYM_HCB } = {};
   const rig = makeRig({ dmaPort });
+  known.np = rig.np;
   expect(roundTrip(rig, 512, 20)).toEqual(FINE);
   expect(lent.size).toBe(0);
+  expect(barriers).toBeGreaterThanOrEqual(2);
   for (const address of [rig.np.addr, rig.np.squeue, rig.np.dqueue, rig.np.ccbs[0]!.addr, rig.np.ccbs.at(-1)!.addr]) {
     expect(shared.some(([start, end]) => address >= start && address < end)).toBe(true);
   }

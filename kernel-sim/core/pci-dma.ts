@@ -30,3 +30,11 @@ export function pci_map_single(pdev: PciFunction, address: number, bytes: number
 export function pci_unmap_single(pdev: PciFunction, address: number, bytes: number, direction: number): void {
   if (pdev.dma !== undefined) pdev.dma.giveBack(address, bytes, direction !== PCI_DMA_TODEVICE);
 }
+
+/**
+ * A write barrier towards the device: for memory that it looks at by itself, without being told by a register. What was
+ * written before is there when it sees what is written after. Context: any.
+ */
+export function wmb(pdev: PciFunction): void {
+  if (pdev.dma !== undefined) pdev.dma.order();
+}

@@ -23,10 +23,16 @@ export interface QemuAdapter {
   load(): void;
   /** Probes. Context: process. */
   init(): Running<Scsi_Host[]>;
+  /** Commands that the driver lets a disk have at a time. */
+  readonly queueDepth: number;
   /** Commands that the adapter has. */
   held(host: Scsi_Host): scsi_cmnd[];
-  /** Masks the adapter's interrupts, or lets them through as the driver has them. Context: process. */
-  mask(host: Scsi_Host, masked: boolean): void;
+  /** Masks the adapter's interrupts, or lets them through as the driver has them; not every model can. Context: process. */
+  mask?(host: Scsi_Host, masked: boolean): void;
+  /** Why a command that fails after its disk has let go of the bus cannot be tried on QEMU's model; undefined when it can. */
+  readonly lateErrorsFail?: string;
+  /** What QEMU's disk can be interrupted in: some models stay connected until a write has ended. */
+  readonly interruptible: "read" | "write";
   /** A line of the log that each handler leaves behind when it has done what it should. */
   readonly says: Readonly<Record<ErrorHandler, string>>;
   /** What puts the adapter into the scenario "learn". */

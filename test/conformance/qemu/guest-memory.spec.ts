@@ -25,8 +25,10 @@ function make(): { memory: PhysicalMemory; guest: GuestMemory } {
 }
 
 describe("shared memory", () => {
-  test("carries each side's bytes over, also when both write in one page, at any places", () => {
+  test("carries each side's words over, also when both write in one page, at any places", () => {
+    // Offsets of bytes; the CPU's and the chip's lie in different words.
     const writes = fc.array(fc.tuple(fc.nat(999), fc.integer({ min: 1, max: 255 })), { maxLength: 50 });
+    const word = (offset: number): number => offset >>> 2;
     fc.assert(
       fc.property(writes, writes, (byCpu, byChip) => {
         const { memory, guest } = make();
@@ -39,8 +41,9 @@ describe("shared memory", () => {
           wanted[offset] = value;
         }
         guest.push();
+        const cpuWords = new Set([...cpuBytes.keys()].map(word));
         for (const [offset, value] of byChip) {
-          if (cpuBytes.has(offset)) continue;
+          if (cpuWords.has(word(offset))) continue;
           guest.poke(at + offset, Uint8Array.of(value));
           wanted[offset] = value;
         }
@@ -66,6 +69,36 @@ describe("shared memory", () => {
   test("must lie in the flat window", () => {
     const { guest } = make();
     expect(() => guest.share(FLAT - 8, 16)).toThrow("lies beyond the flat window");
+  });
+});
+
+describe("a chip that looks by itself", () => {
+  test("sees a single word at once, and what was written before a barrier before what was written after it", () => {
+    const { memory, guest } = make();
+    const seen: string[] = [];
+    guest.writeWord = (address, value) => {
+      // At the moment at which the pointer appears, what it points to is there.
+      seen.push(`${address.toString(16)}=${value.toString(16)} [${guest.peek(0x9000, 8).toString("hex")}]`);
+    };
+    guest.share(0x1000, 8);
+    guest.share(0x9000, 8);
+    memory.write32(0x9000, 0x11111111);
+    memory.write32(0x9004, 0x22222222);
+    guest.order();
+    memory.write32(0x1004, 0x00009000);
+    guest.push();
+    expect(seen).toEqual(["1004=9000 [1111111122222222]"]);
+  });
+
+  test("that goes on writing while we look is looked at again", () => {
+    const { memory, guest } = make();
+    guest.share(0x1000, 4);
+    guest.share(0x9000, 4);
+    // Status first, then the pointer to it; the pointer lies lower and is read first.
+    guest.poke(0x9000, Uint8Array.of(7));
+    guest.poke(0x1000, Uint8Array.of(1));
+    guest.pull();
+    expect([memory.read8(0x1000), memory.read8(0x9000)]).toEqual([1, 7]);
   });
 });
 

@@ -3,7 +3,8 @@
 // QEMU maps a file; we read and write that file. The simulated RAM lies in a WebAssembly memory, which cannot be mapped, so what
 // either side wrote is carried over at the moments at which real hardware orders it:
 // - shared memory (message frames): before a register write what the CPU wrote, after a register read what the chip wrote,
-//   byte by byte against the last agreed contents, so that both may write in one page;
+//   word by word against the last agreed contents, so that both may write in one page, and at each write barrier of the driver,
+//   for a chip that looks by itself;
 // - a lent buffer (data): towards the chip when it is lent, back when it is given back. In between it is the chip's.
 // What a driver never mapped, the chip does not see: as behind an IOMMU.
 import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
@@ -18,6 +19,17 @@ interface SharedRange {
   readonly agreed: Uint8Array;
 }
 
+const WORD_BYTES = 4;
+/** So often a chip may have written something new while we were looking. */
+const PULL_ROUNDS = 1000;
+
+/** True when the word at `at` is the same in both; shared ranges begin on a word. */
+const sameWord = (one: Uint8Array, other: Uint8Array, at: number): boolean =>
+  one[at] === other[at] &&
+  one[at + 1] === other[at + 1] &&
+  one[at + 2] === other[at + 2] &&
+  one[at + 3] === other[at + 3];
+
 export class GuestMemory implements DmaPort {
   readonly path: string;
   /** Buffers that are the chip's now. */
@@ -25,6 +37,8 @@ export class GuestMemory implements DmaPort {
   /** Bytes carried to the chip and back, for reports. */
   bytesOut = 0;
   bytesIn = 0;
+  /** Writes one aligned word so that the chip sees all of it or nothing. */
+  writeWord: ((address: number, value: number) => void) | undefined;
   private readonly memory: PhysicalMemory;
   private readonly descriptor: number;
   private readonly shared: SharedRange[] = [];
@@ -45,8 +59,13 @@ export class GuestMemory implements DmaPort {
     if (address + bytes > this.memory.flatBytes) {
       throw new Error(`shared DMA memory at 0x${address.toString(16)} lies beyond the flat window`);
     }
+    if (address % WORD_BYTES !== 0) throw new Error(`shared DMA memory at 0x${address.toString(16)} begins in a word`);
     this.note(address, bytes);
     this.shared.push({ address, bytes, agreed: new Uint8Array(bytes) });
+  }
+
+  order(): void {
+    this.push();
   }
 
   lend(address: number, bytes: number): void {
@@ -71,29 +90,47 @@ export class GuestMemory implements DmaPort {
     });
   }
 
-  /** Before the chip may look: what the CPUs wrote into shared memory. */
+  /**
+   * Before the chip may look: what the CPUs wrote into shared memory, in whole words, because a chip that looks by itself must not see
+   * half a pointer. A single word goes by `writeWord` when there is one: then it appears at once.
+   */
   push(): void {
     for (const { address, bytes, agreed } of this.shared) {
       const ram = this.memory.pool.u8.subarray(address, address + bytes);
       if (Buffer.compare(ram, agreed) === 0) continue;
-      for (let i = 0; i < bytes;) {
-        if (ram[i] === agreed[i]) {
-          i++;
+      for (let at = 0; at < bytes;) {
+        if (sameWord(ram, agreed, at)) {
+          at += WORD_BYTES;
           continue;
         }
-        const from = i;
-        while (i < bytes && ram[i] !== agreed[i]) agreed[i] = ram[i++]!;
-        this.writeFile(ram.subarray(from, i), address + from);
+        const from = at;
+        while (at < bytes && !sameWord(ram, agreed, at)) at += WORD_BYTES;
+        const piece = ram.subarray(from, Math.min(at, bytes));
+        agreed.set(piece, from);
+        if (piece.length === WORD_BYTES && this.writeWord) {
+          this.writeWord(address + from, new DataView(piece.buffer, piece.byteOffset).getUint32(0, true));
+        } else this.writeFile(piece, address + from);
       }
     }
   }
 
-  /** Before a CPU may look: what the chip wrote into shared memory. Throws when both wrote the same byte. */
+  /**
+   * Before a CPU may look: what the chip wrote into shared memory, until nothing new comes: whoever sees a word sees what the chip wrote before
+   * it, too. Throws when both wrote the same byte.
+   */
   pull(): void {
+    for (let rounds = 0; this.pullOnce(); rounds++) {
+      if (rounds === PULL_ROUNDS) throw new Error(`the chip writes into shared DMA memory without end`);
+    }
+  }
+
+  private pullOnce(): boolean {
+    let news = false;
     for (const { address, bytes, agreed } of this.shared) {
       const chip = this.room(bytes);
       this.readFile(chip, address);
       if (Buffer.compare(chip, agreed) === 0) continue;
+      news = true;
       const ram = this.memory.pool.u8;
       for (let i = 0; i < bytes; i++) {
         if (chip[i] === agreed[i]) continue;
@@ -105,6 +142,7 @@ export class GuestMemory implements DmaPort {
         ram[address + i] = agreed[i] = chip[i]!;
       }
     }
+    return news;
   }
 
   /** Bytes as the chip sees them, and a change behind everybody's back: for deliberate mistakes. */

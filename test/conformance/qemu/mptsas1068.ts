@@ -16,9 +16,11 @@ export const mptsas1068: QemuAdapter = {
   disk: (id, drive) => `scsi-hd,bus=hba.0,scsi-id=${id},drive=${drive},wwn=0x500000000000${(0xa0 + id).toString(16)}0`,
   load: loadMptFusion,
   init: () => mptscsih_init(),
+  queueDepth: 31,
   held: (host) => (host.hostdata as MPT_SCSI_HOST).lookup.filter((cmd) => cmd !== undefined),
   mask: (host, masked) =>
     (host.hostdata as MPT_SCSI_HOST).ioc.chip.writel(masked ? 0xffffffff : MPI_HIM_DIM, MPI.IntMask),
+  interruptible: "write",
   says: {
     eh_abort_handler: "task abort: SUCCESS",
     eh_device_reset_handler: "target reset: SUCCESS",

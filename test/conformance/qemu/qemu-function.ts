@@ -64,6 +64,7 @@ export class QemuFunction extends PciDevice {
     const { ram } = qemu;
     this.dmaPort = {
       share: (address, bytes) => ram.share(address, bytes),
+      order: () => ram.push(),
       lend: (address, bytes) => {
         if (this.mischief.lend?.() !== false) ram.lend(address, bytes);
         else ram.lentBuffers++;

@@ -24,6 +24,7 @@ export class QemuMachine {
   private constructor(qtest: Qtest, ram: GuestMemory) {
     this.qtest = qtest;
     this.ram = ram;
+    ram.writeWord = (address, value) => qtest.write(address, 4, value);
   }
 
   /** Starts QEMU's "pc" with a memory as large as `memory`, and `args` for the adapter and its disks. */

@@ -2,7 +2,18 @@
 //
 // QEMU's device models, their DMA and their block I/O run in host time. A line that starts with "IRQ" may come before any answer.
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { closeSync, mkdtempSync, open, openSync, constants, readFileSync, readSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  open,
+  openSync,
+  constants,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -29,10 +40,24 @@ setInterval(() => {
     since = Date.now();
   } else if (Date.now() - since > limitMs) {
     Atomics.store(state, 2, 1);
-    process.kill(pid, "SIGKILL");
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended by itself: whoever waits is told so.
+    }
   }
 }, 250);
 `;
+
+/**
+ * Firmware that stops the CPU for good: cli, hlt, and a jump back to it, at the reset vector. QEMU's own way to keep a CPU from running
+ * (-S) also stops the virtual clock, by which some device models work (the 53C895A resumes a long SCRIPTS run by a timer).
+ */
+function firmware(): Uint8Array {
+  const image = new Uint8Array(65536);
+  image.set([0xfa, 0xf4, 0xeb, 0xfd], 0xfff0);
+  return image;
+}
 
 /** True when QEMU is installed. */
 export const qemuInstalled = (): boolean => spawnSync(QEMU, ["--version"], { stdio: "ignore" }).error === undefined;
@@ -77,7 +102,9 @@ export class Qtest {
     const pipe = join(folder, "pipe");
     spawnSync("mkfifo", [`${pipe}.in`, `${pipe}.out`]);
     const errors = openSync(join(folder, "stderr"), "w");
-    const base = ["-S", "-nodefaults", "-no-user-config", "-display", "none"];
+    const bios = join(folder, "bios");
+    writeFileSync(bios, firmware());
+    const base = ["-bios", bios, "-nodefaults", "-no-user-config", "-display", "none"];
     const child = spawn(QEMU, [...base, "-qtest", `pipe:${pipe}`, "-qtest-log", "none", ...args], {
       stdio: ["ignore", "ignore", errors],
     });
@@ -103,8 +130,12 @@ export class Qtest {
     Atomics.add(state, 0, 1);
     Atomics.store(state, 1, 1);
     this.commands++;
-    const answer = this.ask(text);
-    Atomics.store(state, 1, 0);
+    let answer: string;
+    try {
+      answer = this.ask(text);
+    } finally {
+      Atomics.store(state, 1, 0);
+    }
     if (!answer.startsWith("OK")) throw new Error(`qtest: "${text}" was answered by "${answer}"`);
     return answer.slice(3);
   }
