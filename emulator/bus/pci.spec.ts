@@ -46,6 +46,14 @@ test("a driver sizes BARs by writing all ones, and gets its address back", () =>
   expect(card.barBases[1]! % 0x20000).toBe(0);
 });
 
+test("a BAR shows its kind before it has an address: Linux sizes an I/O BAR by that", () => {
+  const card = new Card([
+    { kind: "io", size: 256 },
+    { kind: "memory", size: 0x20000 },
+  ]);
+  expect([card.readConfig(0x10, 4), card.readConfig(0x14, 4)]).toEqual([1, 0]);
+});
+
 test("BARs of cards on one bus do not overlap and are aligned to their size", () => {
   const bus = new PciBus();
   const ranges: [number, number][] = [];

@@ -197,6 +197,12 @@ describe("the pages of a SAS adapter", () => {
     expect(address).not.toBe(read(host, SAS_DEVICE_0(HANDLE(3))).getBigUint64(0x0c, true));
   });
 
+  it("say that a disk is present and mapped, for Linux attaches no other", () => {
+    const { host } = sas();
+    expect(read(host, SAS_DEVICE_0(HANDLE(11))).getUint16(0x20, true)).toBe(0x0003);
+    expect(read(host, SAS_DEVICE_0(HANDLE(3))).getUint16(0x20, true)).toBe(0);
+  });
+
   it("know no expander and no enclosure", () => {
     const { host } = sas();
     expect(config(host, READ_CURRENT, { type: 0x0f, ext: 0x11, number: 0, address: 0xffff }).status).toBe(0x22);

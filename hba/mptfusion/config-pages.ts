@@ -48,6 +48,9 @@ const SAS_END_DEVICE = 0x001;
 const SAS_SSP_INITIATOR = 0x040;
 const SAS_SSP_TARGET = 0x400;
 const SAS_ADDRESS_HIGH = 0x500605b0;
+/** Flags of SAS_DEVICE page 0. */
+const DEVICE_PRESENT = 0x0001;
+const DEVICE_MAPPED = 0x0002;
 const SAS_PHY_DWORDS = 9;
 const SAS_DEVICE_DWORDS = 9;
 
@@ -196,7 +199,8 @@ const sasPages = (profile: FusionProfile, targets: readonly (ScsiTarget | undefi
       view.setUint16(0x18, device ? deviceHandle(phy, phys) : controllerHandle(phy), true);
       view.setUint8(0x1a, device ? phy : 0xff);
       view.setUint32(0x1c, SAS_END_DEVICE | (device ? SAS_SSP_TARGET : SAS_SSP_INITIATOR), true);
-      view.setUint16(0x20, device ? 0x0001 : 0, true); // device present
+      // Linux takes no device that the firmware has not mapped to a bus and target id.
+      view.setUint16(0x20, device ? DEVICE_PRESENT | DEVICE_MAPPED : 0, true);
       view.setUint8(0x22, phy);
     };
   const byHandle = (handle: number): Fill | undefined => {

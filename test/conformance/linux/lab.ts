@@ -1,0 +1,163 @@
+// One guest with one of our adapters and a disk behind it: what the suites drive and look at.
+import { createHash } from "node:crypto";
+import type { PciDevice } from "../../../emulator/bus/pci.ts";
+import type { ScsiDiskOptions } from "../../../emulator/disk/scsi-disk.ts";
+import { ScsiDisk } from "../../../emulator/disk/scsi-disk.ts";
+import type { ResetKind, ScsiCommand, ScsiTarget } from "../../../emulator/disk/scsi-command.ts";
+import type { LegacyPorts } from "./guest-bus.ts";
+import { Guest, type CommandResult } from "./guest.ts";
+import { ioctlRequest } from "./ioctl-program.ts";
+import type { BootedLinux } from "./snapshot.ts";
+
+const SECTOR = 512;
+export const DISK_BYTES = 64 * 2 ** 20;
+/** The slot that the adapter sits in. */
+const SLOT = 3;
+
+/** An adapter with its disk, as a suite describes it. */
+export interface PluggedAdapter {
+  readonly device: PciDevice;
+  /** Commands in the adapter's hands; for adapters that can have more than one. */
+  readonly outstanding?: () => number;
+  readonly func?: number;
+  readonly legacyPorts?: readonly LegacyPorts[];
+}
+
+export interface AdapterUnderTest {
+  /** The row of the matrix. */
+  readonly adapter: string;
+  /** The stock module; what it depends on is loaded first. */
+  readonly module: string;
+  /** Makes the adapter with `target` as its only disk. */
+  readonly build: (host: Guest["host"], target: ScsiTarget) => PluggedAdapter;
+}
+
+/** A disk that remembers what it was asked, and how much was under way. */
+export class WatchedDisk implements ScsiTarget {
+  readonly disk: ScsiDisk;
+  /** Operation codes, in order. */
+  readonly opcodes: number[] = [];
+  readonly resets: ResetKind[] = [];
+  aborts = 0;
+  peakOutstanding = 0;
+  outstanding: () => number = () => 1;
+
+  constructor(disk: ScsiDisk) {
+    this.disk = disk;
+  }
+
+  get name(): string {
+    return this.disk.name;
+  }
+  get present(): boolean {
+    return this.disk.present;
+  }
+  submit(command: ScsiCommand): void {
+    this.opcodes.push(command.cdb[0]!);
+    this.peakOutstanding = Math.max(this.peakOutstanding, this.outstanding());
+    this.disk.submit(command);
+  }
+  abort(command: ScsiCommand): boolean {
+    this.aborts++;
+    return this.disk.abort(command);
+  }
+  reset(kind: ResetKind): void {
+    this.resets.push(kind);
+    this.disk.reset(kind);
+  }
+}
+
+export class LinuxLab {
+  readonly guest: Guest;
+  readonly watched: WatchedDisk;
+  readonly device: PciDevice;
+  private readonly module: string;
+  private seen = 0;
+
+  private constructor(guest: Guest, watched: WatchedDisk, device: PciDevice, module: string) {
+    this.guest = guest;
+    this.watched = watched;
+    this.device = device;
+    this.module = module;
+  }
+
+  /** A guest fresh from boot, the adapter in its slot, no driver yet. */
+  static async make(
+    linux: BootedLinux,
+    under: AdapterUnderTest,
+    options: Partial<ScsiDiskOptions> = {},
+  ): Promise<LinuxLab> {
+    const guest = await Guest.restore(linux.files, linux.snapshot);
+    const { host, bus } = guest;
+    const disk = new ScsiDisk(host.events, host.memory.pool, { name: "sda", sizeBytes: DISK_BYTES, ...options });
+    const watched = new WatchedDisk(disk);
+    const { device, outstanding, func, legacyPorts } = under.build(host, watched);
+    if (outstanding) watched.outstanding = outstanding;
+    device.reset();
+    bus.plug(device, SLOT, func, legacyPorts);
+    return new LinuxLab(guest, watched, device, under.module);
+  }
+
+  get disk(): ScsiDisk {
+    return this.watched.disk;
+  }
+
+  /** Lets Linux find the adapter and loads the driver; true when a disk came up. */
+  probe(limitS = 120): boolean {
+    this.guest.expect("echo 1 > /sys/bus/pci/rescan");
+    this.guest.expect(`load ${this.module}`, limitS);
+    return this.waitForDisk(limitS);
+  }
+
+  waitForDisk(limitS = 60): boolean {
+    const wait = `for i in $(seq ${limitS}); do [ -b /dev/sda ] && break; sleep 1; done; [ -b /dev/sda ]`;
+    return this.guest.run(wait, 2 * limitS).status === 0;
+  }
+
+  run(command: string, limitS?: number): CommandResult {
+    return this.guest.run(command, limitS);
+  }
+
+  expect(command: string, limitS?: number): string {
+    return this.guest.expect(command, limitS);
+  }
+
+  /** Kernel messages since the last call. */
+  messages(): string {
+    const all = this.guest.expect("dmesg | sed 's/^\\[[^]]*\\] //'").split("\n");
+    const fresh = all.slice(this.seen);
+    this.seen = all.length;
+    return fresh.join("\n");
+  }
+
+  /** What the disk holds, as our side sees it. */
+  media(lba: number, bytes: number): Uint8Array {
+    const contents = new Uint8Array(bytes);
+    this.disk.media.store.read(lba * SECTOR, contents);
+    return contents;
+  }
+
+  /** Does an ioctl on /dev/sda in the guest; the argument as it is afterwards. `status` is the errno. */
+  ioctl(number: number, argument: Uint8Array): { status: number; result: Uint8Array } {
+    const octal = [...ioctlRequest(number, argument)].map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
+    const show = `head -c ${argument.length} /tmp/result | hexdump -v -e '1/1 "%02x"'`;
+    const { status, output } = this.run(`printf '${octal}' | ioctl /dev/sda > /tmp/result; e=$?; ${show}; exit $e`);
+    return { status, result: Uint8Array.from(Buffer.from(output, "hex")) };
+  }
+
+  /** Of every register access so far, with its virtual time. */
+  registerDigest(): string {
+    return this.guest.log.digest();
+  }
+}
+
+/** As md5sum prints it: the cheapest digest for a guest to compute. */
+export const md5 = (bytes: Uint8Array): string => createHash("md5").update(bytes).digest("hex");
+
+/** Bytes that differ from page to page and from `seed` to `seed`. */
+export function pattern(seed: number, bytes: number): Uint8Array {
+  const words = new Uint32Array(bytes / 4);
+  let word = Math.imul(seed + 1, 0x9e3779b1) | 1;
+  for (let i = 0; i < words.length; i++) words[i] = word = (Math.imul(word, 1664525) + 1013904223) | 0;
+  return new Uint8Array(words.buffer);
+}
