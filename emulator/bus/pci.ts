@@ -110,7 +110,7 @@ export abstract class PciDevice {
     config.setUint16(0x2e, identity.subsystemId ?? 0, true);
     config.setUint8(0x3d, identity.interruptPin ?? 1);
     // The flags of a BAR are wired: an I/O BAR says so also before it has an address (Linux goes by them).
-    identity.bars.forEach(({ kind }, i) => config.setUint32(0x10 + i * 4, kind === "io" ? 1 : 0, true));
+    identity.bars.forEach((bar, i) => config.setUint32(0x10 + i * 4, bar?.kind === "io" ? 1 : 0, true));
   }
 
   /** Reads `size` bytes (1, 2, 4) of a register in BAR `bar`. Unsigned. */
