@@ -72,11 +72,10 @@ export function compressedCore(store: ByteStore): CoreReader {
     const { offset, size } = descriptors.at(ordinal);
     return offset + size <= store.sizeBytes;
   };
-  let present = all.total;
-  // Contents stand in the order of their descriptors: when those of the last page are there, all are.
-  if (all.total > 0 && !isThere(all.total - 1)) {
-    present = 0;
-    while (present < all.total && isThere(present)) present++;
+  // The contents of the last page may stand early, when it is one of zeroes: all descriptors have to be asked.
+  let present = 0;
+  while (present < all.total && isThere(present)) present++;
+  if (present < all.total) {
     shortcomings.push(
       `the file ends at offset ${hex(store.sizeBytes)} and holds ${present} of ${plural(all.total, "page")}`,
     );
@@ -205,7 +204,7 @@ function factsOf(store: ByteStore, head: CompressedHead, problems: Problem[]): O
   const { header, subHeader, maxMapnr } = head;
   const { model, systemName } = header;
   const common = {
-    ...{ model, pageSize: header.blockSize, maxMapnr, panicText: "" },
+    ...{ model, pageSize: header.blockSize, maxMapnr, panicText: "", vmcoreinfo: "" },
     ...{ timestampSeconds: header.timestampSeconds, timestampNs: header.timestampNs },
   };
   if (head.format === "diskdump") {

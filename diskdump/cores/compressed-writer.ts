@@ -5,7 +5,7 @@ import { bitmapBlocksFor } from "../format/layout.ts";
 import { StructBytes } from "../format/struct-bytes.ts";
 import { disk_dump_sub_header, DUMP_HEADER, NR_CPUS } from "../format/structs.ts";
 import { layoutOf } from "../../kernel-sim/abi/types.ts";
-import { cpuNotes, dumpingCpu, vmcoreinfoText } from "../userspace/core-notes.ts";
+import { cpuNotes, dumpingCpu } from "../userspace/core-notes.ts";
 import type { CoreSink } from "../userspace/core-sink.ts";
 import { Appender } from "./appender.ts";
 import {
@@ -29,6 +29,11 @@ export interface CompressedOptions {
   readonly compress: "none" | "zlib";
   /** The pages to write; default: all that are saved. */
   readonly keep?: readonly PageRange[];
+  /**
+   * Pages of zeroes are left out, too. That changes a DISKDUMP file only: in a KDUMP file they have descriptors that share one
+   * page, as makedumpfile has it, so that readers need not know that they are zero.
+   */
+  readonly skipZero?: boolean;
   /** What was left out by kind, for the sub header (makedumpfile's bits). */
   readonly dumpLevel?: number;
   /** page->flags of a page frame, where they are known: kept in its descriptor. */
@@ -51,14 +56,14 @@ function subHeaderOf(facts: CoreFacts, options: CompressedOptions): Uint8Array {
     if (layoutOf(type, model).fields.has("sw")) view.setBig("sw", facts.switchStack, facts.currentCpu ?? 0);
     return out;
   }
-  const info = Buffer.from(vmcoreinfoText(facts), "latin1");
+  const info = Buffer.from(facts.vmcoreinfo, "latin1");
   const notes = cpuNotes(facts);
   const infoAt = Math.ceil(kdumpSubHeaderBytes(model) / 8) * 8;
   const notesAt = Math.ceil((infoAt + info.length) / 8) * 8;
   const out = blocks(notesAt + notes.length);
   const view = new StructBytes(kdump_sub_header, model, out);
   view.set("dump_level", options.dumpLevel ?? 0);
-  view.set("offset_vmcoreinfo", pageSize + infoAt);
+  view.set("offset_vmcoreinfo", info.length === 0 ? 0 : pageSize + infoAt);
   view.set("size_vmcoreinfo", info.length);
   view.set("offset_note", pageSize + notesAt);
   view.set("size_note", notes.length);
@@ -121,6 +126,7 @@ export function writeCompressedCore(core: CoreReader, sink: CoreSink, options: C
   const view = new DataView(descriptor.buffer);
   const pack = options.compress === "zlib" ? deflatePage : (): undefined => undefined;
   const { pageFlags, plainFlags = 0n } = options;
+  const skipZero = options.skipZero === true && options.format === "diskdump";
 
   /** One descriptor for contents at `at`. */
   const describe = (at: number, size: number, flags: number, pageFlagBits: bigint): void => {
@@ -130,7 +136,7 @@ export function writeCompressedCore(core: CoreReader, sink: CoreSink, options: C
     view.setBigUint64(16, pageFlagBits, model.littleEndian);
     descriptors.append(descriptor);
   };
-  /** Pages of zeroes share one piece of contents, as makedumpfile has it at any level: nothing is left of them to leave out. */
+  /** Pages of zeroes share one piece of contents. */
   let zero: readonly [at: number, size: number, flags: number] | undefined;
   const store = (contents: Uint8Array, plain: boolean): readonly [number, number, number] => {
     const packed = plain ? undefined : pack(contents);
@@ -142,6 +148,10 @@ export function writeCompressedCore(core: CoreReader, sink: CoreSink, options: C
     core,
     keep,
     (pfn, contents) => {
+      if (!contents && skipZero) {
+        dumped[pfn >>> 3]! &= ~(1 << (pfn & 7));
+        return;
+      }
       const bits = pageFlags?.(pfn) ?? 0n;
       const [at, size, flags] = contents
         ? store(contents, (bits & plainFlags) !== 0n)

@@ -26,6 +26,8 @@ export interface CoreFacts {
   /** When the system died: seconds since 1970 and nanoseconds. */
   readonly timestampSeconds: number;
   readonly timestampNs: number;
+  /** VMCOREINFO, lines of KEY=value; "" when there is none. */
+  readonly vmcoreinfo: string;
   /** Why it died, as the kernel said it. */
   readonly panicText: string;
   /** Index into `cpus` of the one that dumped. */

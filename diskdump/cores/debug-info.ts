@@ -1,5 +1,5 @@
 // Structs out of DWARF 2 to 5: their sizes and where their fields are. All else in the debug information is passed over.
-import { cString } from "./kernel-image.ts";
+import { cString } from "./c-string.ts";
 
 export interface StructShape {
   /** Bytes. */

@@ -105,6 +105,7 @@ export function exportCore(core: CoreReader, sink: CoreSink, options: ExportOpti
       const { filter, plainFlags } = options;
       writeCompressedCore(core, sink, {
         ...{ ...common, format, compress: compress === "zlib" ? "zlib" : "none", dumpLevel: level },
+        skipZero: (level & FILTER.ZERO) !== 0,
         ...(filter ? { pageFlags: (pfn) => filter.flagsOf(pfn) } : {}),
         ...(plainFlags === undefined ? {} : { plainFlags }),
       });

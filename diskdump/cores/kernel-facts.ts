@@ -1,9 +1,10 @@
 // What a core's own format has no place for stands in the memory it saved: names, time, tasks and log of the kernel that died.
 import { NR_CPUS } from "../format/structs.ts";
 import type { CoreCpu, CoreFacts, CoreReader } from "./core.ts";
-import { cString } from "./kernel-image.ts";
+import { cString } from "./c-string.ts";
 import type { KernelMemory } from "./kernel-memory.ts";
 import { stoppedRegisters } from "./stopped-cpus.ts";
+import { kernelVmcoreinfo } from "./vmcoreinfo.ts";
 
 const UTSNAME_FIELD_BYTES = 65;
 const MOST_LOG_BYTES = 16 << 20;
@@ -11,14 +12,17 @@ const MOST_LOG_BYTES = 16 << 20;
 /** The core with every fact filled in that it lacks and its memory holds. What it says itself stays. */
 export function withKernelFacts(core: CoreReader, memory: KernelMemory): CoreReader {
   const { facts } = core;
+  const systemName = facts.systemName.nodename === "" ? (nameOf(memory) ?? facts.systemName) : facts.systemName;
   const seconds = facts.timestampSeconds === 0 ? longAt(memory, "xtime") : undefined;
   return {
     ...core,
     facts: {
       ...facts,
       ...cpuFacts(facts, memory),
-      systemName: facts.systemName.nodename === "" ? (nameOf(memory) ?? facts.systemName) : facts.systemName,
+      systemName,
       timestampSeconds: seconds === undefined ? facts.timestampSeconds : Number(seconds),
+      vmcoreinfo:
+        facts.vmcoreinfo === "" ? kernelVmcoreinfo(memory.image, systemName.release, facts) : facts.vmcoreinfo,
       panicText: facts.panicText === "" ? panicTextOf(memory) : facts.panicText,
     },
   };

@@ -4,6 +4,7 @@ import type { ByteStore } from "../../emulator/memory/store.ts";
 import { isElf } from "../userspace/elf-core.ts";
 import { hex, UsageError } from "../userspace/errors.ts";
 import { PLATFORMS } from "../userspace/platform.ts";
+import { cString } from "./c-string.ts";
 import { readStructs, type StructShape } from "./debug-info.ts";
 
 const SHT_SYMTAB = 2;
@@ -160,11 +161,4 @@ function readSymbols(table: Uint8Array, strings: Uint8Array, is64: boolean, litt
     if (name !== "" && value !== 0n && !symbols.has(name)) symbols.set(name, value);
   }
   return symbols;
-}
-
-/** The NUL-terminated text at `at`; "" beyond the end. */
-export function cString(bytes: Uint8Array, at: number): string {
-  if (at >= bytes.length) return "";
-  const end = bytes.indexOf(0, at);
-  return Buffer.from(bytes.buffer, bytes.byteOffset + at, (end < 0 ? bytes.length : end) - at).toString("latin1");
 }

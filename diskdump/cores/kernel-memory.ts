@@ -2,7 +2,8 @@
 import { hex, UsageError } from "../userspace/errors.ts";
 import { PLATFORMS } from "../userspace/platform.ts";
 import type { CoreReader } from "./core.ts";
-import { cString, type KernelImage } from "./kernel-image.ts";
+import { cString } from "./c-string.ts";
+import type { KernelImage } from "./kernel-image.ts";
 import { PageIndex } from "./page-index.ts";
 
 /** Pages kept at hand. */

@@ -140,7 +140,7 @@ function factsOf(head: LkcdHead, ram: readonly PageRange[], endPfn: number): Cor
   const task = header.getBig("dh_current_task");
   const used = machine ? Math.max(1, Math.min(count, machine.get("dha_smp_num_cpus"))) : 1;
   return {
-    ...{ model, pageSize: head.pageSize, panicText: header.getText("dh_panic_string") },
+    ...{ model, pageSize: head.pageSize, panicText: header.getText("dh_panic_string"), vmcoreinfo: "" },
     systemName: {
       ...{ sysname: text("sysname"), nodename: text("nodename"), release: text("release") },
       ...{ version: text("version"), machine: text("machine"), domainname: text("domainname") },

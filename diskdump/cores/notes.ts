@@ -11,10 +11,13 @@ import {
 } from "../userspace/core-notes.ts";
 import type { CoreNote } from "../userspace/elf-core.ts";
 import { registersOrNone, type CoreCpu, type CoreFacts } from "./core.ts";
-import { parseVmcoreinfo } from "./vmcoreinfo.ts";
+import { parseVmcoreinfo, vmcoreinfoText } from "./vmcoreinfo.ts";
 
 export interface NoteFacts {
-  readonly facts: Pick<CoreFacts, "cpus" | "currentCpu" | "cpusNumbered" | "switchStack" | "timestampSeconds">;
+  readonly facts: Pick<
+    CoreFacts,
+    "vmcoreinfo" | "cpus" | "currentCpu" | "cpusNumbered" | "switchStack" | "timestampSeconds"
+  >;
   readonly release: string;
   /** Pages were left out. */
   readonly partial: boolean;
@@ -41,7 +44,8 @@ function releaseOf(note: CoreNote | undefined, model: DataModel): string {
 /** `vmcoreinfo` stands beside the notes in a KDUMP file, and is one of them in an ELF core. */
 export function factsOfNotes(notes: readonly CoreNote[], model: DataModel, vmcoreinfo?: Uint8Array): NoteFacts {
   const core = (wanted: number): CoreNote[] => notes.filter(({ type, name }) => type === wanted && name === "CORE");
-  const info = parseVmcoreinfo(vmcoreinfo ?? notes.find(({ name }) => name === "VMCOREINFO")?.description);
+  const info = vmcoreinfoText(vmcoreinfo ?? notes.find(({ name }) => name === "VMCOREINFO")?.description);
+  const said = parseVmcoreinfo(info);
   const taskNote = core(NT_TASKSTRUCT)[0];
   const type = elf_prstatus(model);
   const states = core(NT_PRSTATUS).filter(({ description }) => description.length >= layoutOf(type, model).size);
@@ -60,13 +64,14 @@ export function factsOfNotes(notes: readonly CoreNote[], model: DataModel, vmcor
   const known = cpus.flatMap(({ registers }, cpu) => (registers ? [cpu] : []));
   return {
     facts: {
+      vmcoreinfo: info,
       cpus: cpus.length > 0 ? cpus : [{ task: wordOf(taskNote, 0, model) }],
       currentCpu: netdump ? 0 : known.length === 1 ? known[0] : undefined,
       cpusNumbered: !netdump && cpus.length > 0,
       switchStack: model.name === "ia64" ? wordOf(taskNote, 1, model) : 0n,
-      timestampSeconds: Number(info.get("CRASHTIME") ?? 0) || 0,
+      timestampSeconds: Number(said.get("CRASHTIME") ?? 0) || 0,
     },
-    release: info.get("OSRELEASE") ?? releaseOf(core(NT_PRPSINFO)[0], model),
+    release: said.get("OSRELEASE") ?? releaseOf(core(NT_PRPSINFO)[0], model),
     partial: core(NT_DISKDUMP).length > 0,
   };
 }

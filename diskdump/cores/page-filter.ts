@@ -18,7 +18,7 @@ export const FILTER = {
 } as const;
 
 /** include/linux/page-flags.h of 2.6.9; the kernel here has no swap cache, another 2.6.9 has. */
-const PG_swapcache = 1 << 16;
+export const PG_swapcache = 1 << 16;
 /** include/linux/mm.h of 2.6.9: the low bit of page.mapping. */
 const PAGE_MAPPING_ANON = 1;
 

@@ -47,7 +47,7 @@ function factsOf(dump: DumpImage, ram: PageIndex): CoreFacts {
   });
   const hasSwitchStack = layoutOf(subHeader.type, model).fields.has("sw");
   return {
-    ...{ model, pageSize: header.blockSize, systemName: header.systemName, panicText: "" },
+    ...{ model, pageSize: header.blockSize, systemName: header.systemName, panicText: "", vmcoreinfo: "" },
     ...{ timestampSeconds: header.timestampSeconds, timestampNs: header.timestampNs },
     ...{ currentCpu, cpusNumbered: true, cpus, dumpLevel: 0 },
     switchStack: hasSwitchStack && currentCpu !== undefined ? subHeader.getBig("sw", currentCpu) : 0n,

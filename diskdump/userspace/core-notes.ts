@@ -4,7 +4,7 @@
 // description from directly behind the name, without padding (netdump.c, dump_Elf64_Nhdr): the name is "CORE" with a length of
 // 4, as the netdump server wrote it, not 5 with the NUL.
 //
-// kdump style, also within a KDUMP file: NT_PRSTATUS of every CPU in their order, and VMCOREINFO. A CPU whose registers nobody
+// kdump style, also within a KDUMP file: NT_PRSTATUS of every CPU in their order, and VMCOREINFO when the kernel is known. A CPU whose registers nobody
 // saved has a note of zeroes: crash counts the notes to know whose they are, and looks at the stack when there is nothing in one.
 import type { DataModel } from "../../kernel-sim/abi/types.ts";
 import { array, char, int, s16, struct, u16, uint, ulong, long, type StructType } from "../../kernel-sim/abi/types.ts";
@@ -111,21 +111,11 @@ export function netdumpNotes(facts: CoreFacts, partial: boolean): Uint8Array {
 export const cpuNotes = ({ model, cpus }: CoreFacts): Uint8Array =>
   Buffer.concat(cpus.map((cpu) => note(model, "CORE\0", NT_PRSTATUS, statusOf(model, cpu))));
 
-/** VMCOREINFO: lines of KEY=value. Only what is known is said. */
-export function vmcoreinfoText(facts: CoreFacts): string {
-  const { systemName, pageSize, timestampSeconds } = facts;
-  return [
-    ...(systemName.release === "" ? [] : [`OSRELEASE=${systemName.release}`]),
-    `PAGESIZE=${pageSize}`,
-    ...(timestampSeconds === 0 ? [] : [`CRASHTIME=${timestampSeconds}`]),
-    "",
-  ].join("\n");
-}
-
 /** The PT_NOTE of a kdump-style core. */
 export function kdumpNotes(facts: CoreFacts, partial: boolean): Uint8Array {
   const { model } = facts;
-  const notes = [cpuNotes(facts), note(model, "VMCOREINFO\0", 0, Buffer.from(vmcoreinfoText(facts), "latin1"))];
+  const notes = [cpuNotes(facts)];
+  if (facts.vmcoreinfo !== "") notes.push(note(model, "VMCOREINFO\0", 0, Buffer.from(facts.vmcoreinfo, "latin1")));
   if (partial) notes.push(note(model, "CORE\0", NT_DISKDUMP, words(model, [1n])));
   return Buffer.concat(notes);
 }

@@ -1,6 +1,7 @@
 // npm run bench: what things cost, as ratios against something measured in the same run. --smoke: small and short, for CI.
 import { adapterRows } from "./adapters.ts";
 import { coreRows } from "./core.ts";
+import { formatRows } from "./formats.ts";
 import { kernelRows } from "./kernel.ts";
 import { machineRows } from "./machine.ts";
 import type { Row } from "./measure.ts";
@@ -13,6 +14,7 @@ const groups: readonly (readonly [string, (smoke: boolean) => Row[]])[] = [
   ["kernel", kernelRows],
   ["machine", machineRows],
   ["adapters", adapterRows],
+  ["formats", formatRows],
 ];
 
 function line({ name, ratio, target, detail, unit }: Row): string {
