@@ -64,6 +64,11 @@ export interface CoreContents {
    * the two apart; RAM of i386 beyond 4 GiB makes it ELF64, as kexec does.
    */
   readonly style: CoreStyle;
+  /**
+   * Bytes to leave before RAM, which then stands at "that + physical address" on every machine: for a writer that learns where RAM
+   * is only as it comes.
+   */
+  readonly fixedHeadBytes?: number;
 }
 
 /** The two kinds of ELF core: what a netdump server wrote, and what /proc/vmcore of a kdump kernel shows. */
@@ -80,10 +85,15 @@ export function layOutCore(contents: CoreContents): CoreLayout {
   const sectionsOffset = (count: number): number =>
     Math.ceil((headerBytes + count * programBytes + notes.length + SECTION_NAMES.length) / 8) * 8;
   let headBytes = 0;
-  for (let needed = pageSize; needed > headBytes;) {
+  for (let needed = contents.fixedHeadBytes ?? pageSize; needed > headBytes;) {
     headBytes = needed;
     const count = segmentsOf(rangesOf(contents, headBytes), contents).length + 1;
     needed = Math.ceil((sectionsOffset(count) + 2 * sectionBytes) / pageSize) * pageSize;
+  }
+  if (contents.fixedHeadBytes !== undefined && headBytes > contents.fixedHeadBytes) {
+    throw new UsageError(
+      `${contents.name}: RAM lies in ${contents.ram.length} pieces, whose program headers need ${headBytes} bytes; there are ${contents.fixedHeadBytes}`,
+    );
   }
   const ranges = rangesOf(contents, headBytes);
   const loads = segmentsOf(ranges, contents);
@@ -122,7 +132,8 @@ function isElf64({ model, ram, pageSize, style }: CoreContents): boolean {
 
 function rangesOf(contents: CoreContents, headBytes: number): CoreRange[] {
   const { pageSize } = contents;
-  const packed = contents.style === "kdump" || contents.model.wordBytes === 8;
+  const packed =
+    contents.fixedHeadBytes === undefined && (contents.style === "kdump" || contents.model.wordBytes === 8);
   const ranges: CoreRange[] = [];
   let pagesBefore = 0;
   let packedAt = headBytes;

@@ -13,6 +13,7 @@ const PACKAGES = {
   "gdb-multiarch": "gdb-multiarch",
   makedumpfile: "makedumpfile",
   crash: "crash",
+  tshark: "tshark",
 } as const;
 export type Program = keyof typeof PACKAGES;
 

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 const PAGE = join(fileURLToPath(import.meta.url), "../../../docs/tools.md");
 const PACKAGES = {
   crash: "crash 8.0.2",
+  tshark: "tshark 4.0.17",
   gdb: "gdb 13.1",
   "gdb-multiarch": "gdb-multiarch 13.1",
   readelf: "binutils 2.40",
