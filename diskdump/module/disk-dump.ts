@@ -117,6 +117,15 @@ export interface DumpPartition {
 /** A fresh stack for the dump, as large as a task's. */
 const DUMP_STACK_BYTES = 8192;
 
+/** RAM that is written while the dump runs (physical addresses), and whose it is. For oracles. */
+export interface TouchedRange {
+  readonly start: number;
+  readonly end: number;
+  readonly what: string;
+  /** What is written there may be written back before the dump ends: memory that an adapter works in. */
+  readonly changesBack?: true;
+}
+
 export class DiskDump {
   readonly kernel: Kernel;
   readonly options: DiskdumpOptions;
@@ -152,7 +161,7 @@ export class DiskDump {
   readonly library: DumpLibrary;
   readonly outcome = new OutcomeRecord();
   /** What dump types add to touchedRanges(). */
-  readonly otherTouchedRanges: (() => { start: number; end: number; what: string }[])[] = [];
+  readonly otherTouchedRanges: (() => TouchedRange[])[] = [];
   /** Physical address of the scratch buffer: `1 << block_order` contiguous pages. */
   scratch = 0;
   /** A page of flat memory in which a block larger than a page frame is checked; 0 when not needed. */
@@ -212,7 +221,7 @@ export class DiskDump {
   }
 
   /** RAM that the dump itself writes after the freeze: the pages in which a dump may differ from RAM. */
-  touchedRanges(): { start: number; end: number; what: string }[] {
+  touchedRanges(): TouchedRange[] {
     const { bss, header, headerBytes, stackTop, scratch, module } = this;
     return [
       { start: bss.addr, end: bss.addr + K.sizeOf(diskdump_bss), what: "diskdump's variables" },

@@ -3,6 +3,7 @@
 // As diskdump 1.0 does it (kernel/timer.c, softirq.c, workqueue.c of its patch): what was pending at the crash on this CPU is
 // put aside as a copy, the wheel, the tasklet list and keventd's queue start empty, and drivers go on using the normal calls.
 // diskdump_update() then does what the tick, the softirq and keventd would have done.
+import type { TouchedRange } from "./disk-dump.ts";
 import { STOPPED, cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, storePtr } from "../../kernel-sim/abi/ram.ts";
 import { tvec_t_base_s } from "../../kernel-sim/abi/structs/sched.ts";
@@ -209,7 +210,7 @@ export class DumpLibrary implements DumpMode {
   }
 
   /** RAM that the library writes while the machine dumps. */
-  touchedRanges(): { start: number; end: number; what: string }[] {
+  touchedRanges(): TouchedRange[] {
     const wheel = K.sizeOf(tvec_t_base_s);
     const ranges = [{ start: this.savedTasklet, end: this.savedWheel + wheel, what: "saved wheel" }];
     if (this.base) ranges.push({ start: this.base.addr, end: this.base.addr + wheel, what: "timer wheel" });

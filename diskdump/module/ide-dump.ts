@@ -32,7 +32,7 @@ import { flushCommand } from "../../kernel-sim/ide/ide-disk.ts";
 import { ide_load_taskfile, pioCommand } from "../../kernel-sim/ide/ide-disk-rw.ts";
 import { SELECT_DRIVE, ata_input_data, ata_output_data, pre_reset } from "../../kernel-sim/ide/ide-iops.ts";
 import { checksum, checksumNs } from "./checksum.ts";
-import { READ, type DiskDump, type DumpDevice, type DumpPartition } from "./disk-dump.ts";
+import { READ, type DiskDump, type DumpDevice, type DumpPartition, type TouchedRange } from "./disk-dump.ts";
 import { diskdump_mdelay, diskdump_update } from "./dump-library.ts";
 import { EINVAL, EIO } from "./errno.ts";
 import { register_disk_dump_type, unregister_disk_dump_type } from "./registration.ts";
@@ -71,7 +71,7 @@ class IdeDump {
     this.bss.ide_dump_module_crc = checksum(this.module);
   }
 
-  touchedRanges(): { start: number; end: number; what: string }[] {
+  touchedRanges(): TouchedRange[] {
     const { addr } = this.bss;
     return [{ start: addr, end: addr + K.sizeOf(ide_dump_bss), what: "ide_dump's variables" }];
   }

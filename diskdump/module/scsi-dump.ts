@@ -21,6 +21,7 @@ import {
   type DumpDevice,
   type DumpPartition,
   type disk_dump_device_ops,
+  type TouchedRange,
 } from "./disk-dump.ts";
 import { diskdump_mdelay, diskdump_update } from "./dump-library.ts";
 import { EFBIG, EINVAL, EIO, ENXIO, EROFS } from "./errno.ts";
@@ -98,12 +99,16 @@ export class ScsiDump {
     this.bss.scsi_dump_module_crc = checksum(this.module);
   }
 
-  touchedRanges(): { start: number; end: number; what: string }[] {
+  touchedRanges(): TouchedRange[] {
     const { addr } = this.bss;
     return [
       { start: addr, end: addr + K.sizeOf(scsi_dump_bss), what: "scsi_dump's variables" },
       { start: this.buffer, end: this.buffer + SMALL_BUFFER_BYTES, what: "sense and mode data" },
-      ...this.dd.devices.flatMap(({ device }) => (device instanceof scsi_device ? device.host.workingMemory : [])),
+      ...this.dd.devices.flatMap(({ device }) =>
+        device instanceof scsi_device
+          ? device.host.workingMemory.map((range) => ({ ...range, changesBack: true as const }))
+          : [],
+      ),
     ];
   }
 }

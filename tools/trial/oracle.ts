@@ -1,6 +1,7 @@
 // The judge: what a dump is worth is read off the machine's state, never off what the dumper says alone.
 import { FRAME_SIZE, HOLE } from "../../emulator/memory/pool.ts";
 import type { PageStore } from "../../emulator/memory/store.ts";
+import type { TouchedRange } from "../../diskdump/module/disk-dump.ts";
 import type { CoreLayout } from "../../diskdump/userspace/core-layout.ts";
 import type { ScsiDisk } from "../../emulator/disk/scsi-disk.ts";
 import type { RamSnapshot } from "./snapshot.ts";
@@ -15,16 +16,10 @@ export interface PageVerdict {
   readonly wrongPages: number;
 }
 
-/** Addresses that the dump writes while it runs. */
-export interface TouchedRange {
-  readonly start: number;
-  readonly end: number;
-}
-
 /**
  * Compares every page of a core with RAM at the freeze. A page above the flat window must be equal unless it lies in
- * `touched`; one of the flat window (kernel data) must be equal unless it changed after the freeze, or holds something of
- * `touched`, which may have changed and changed back.
+ * `touched`; one of the flat window (kernel data) must be equal unless it changed after the freeze. One that ended as it was may
+ * differ in bytes that change back, and in no others.
  * @param biasBytes where in memory the core's address 0 lies: not 0 when a preserved image was dumped
  */
 export function comparePages(
@@ -35,6 +30,7 @@ export function comparePages(
   biasBytes = 0,
 ): PageVerdict {
   const flatPages = snapshot.memory.flatBytes / FRAME_SIZE;
+  const changing = touched.filter((range) => range.changesBack);
   let compared = 0;
   let changedByDump = 0;
   let wrong: PageVerdict["wrong"];
@@ -48,11 +44,10 @@ export function comparePages(
       compared++;
       if (slot === snapshot.slotOf(page) && slot !== HOLE) continue;
       if (snapshot.matches(page, slot)) continue;
-      const address = page * FRAME_SIZE;
       const mayChange =
         page < flatPages
-          ? !snapshot.isUntouched(page) || touched.some((t) => address + FRAME_SIZE > t.start && address < t.end)
-          : touched.some((t) => address >= t.start && address < t.end);
+          ? !snapshot.isUntouched(page) || snapshot.differsOnlyWithin(page, slot, changing)
+          : touched.some((t) => page * FRAME_SIZE >= t.start && page * FRAME_SIZE < t.end);
       if (mayChange) changedByDump++;
       else {
         wrongPages++;

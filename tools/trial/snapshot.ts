@@ -55,12 +55,25 @@ export class RamSnapshot {
     return this.equal(this.slotOf(page), slot, false);
   }
 
-  /** Index of the first differing byte between a frame and the page at the freeze, or -1. */
-  firstDifference(page: number, slot: number): number {
+  /** Index of the first differing byte, from `from` on, between a frame and the page at the freeze, or -1. */
+  firstDifference(page: number, slot: number, from = 0): number {
     const { u8 } = this.memory.pool;
     const byte = (s: number, i: number): number => (s === HOLE ? 0 : u8[s * FRAME_SIZE + i]!);
-    for (let i = 0; i < FRAME_SIZE; i++) if (byte(this.slotOf(page), i) !== byte(slot, i)) return i;
+    for (let i = from; i < FRAME_SIZE; i++) if (byte(this.slotOf(page), i) !== byte(slot, i)) return i;
     return -1;
+  }
+
+  /** True when every byte in which a frame differs from the page at the freeze lies in one of `ranges` (physical addresses). */
+  differsOnlyWithin(
+    page: number,
+    slot: number,
+    ranges: readonly { readonly start: number; readonly end: number }[],
+  ): boolean {
+    for (let i = this.firstDifference(page, slot); i >= 0; i = this.firstDifference(page, slot, i + 1)) {
+      const address = page * FRAME_SIZE + i;
+      if (!ranges.some(({ start, end }) => address >= start && address < end)) return false;
+    }
+    return true;
   }
 
   release(): void {
