@@ -12,10 +12,9 @@ import {
   type Bio,
 } from "../../kernel-sim/block/bio.ts";
 import { submit_bio } from "../../kernel-sim/block/make-request.ts";
-import { runKernel } from "../../kernel-sim/core/boot.ts";
 import { K, type Kernel } from "../../kernel-sim/core/kernel.ts";
 import { kfunc } from "../../kernel-sim/core/kfunc.ts";
-import { bootTestMachine } from "../../kernel-sim/core/testing.ts";
+import { bootTestMachine, runToEnd } from "../../kernel-sim/core/testing.ts";
 import { Completion, complete, wait_for_completion } from "../../kernel-sim/core/wait.ts";
 import type { ide_drive_t } from "../../kernel-sim/ide/ide.ts";
 import { GFP_KERNEL } from "../../kernel-sim/mm/page-alloc.ts";
@@ -92,13 +91,7 @@ export function makeIdeRig(options: IdeRigOptions = {}): IdeRig {
   const rig: IdeRig = {
     ...{ kernel, chip, disks, drives: [] },
     log: () => kernel.console.lines.map((line) => line.text),
-    run(program, seconds = 300) {
-      if (!runKernel(kernel, program, seconds * 1e9)) {
-        const tail = kernel.console.lines.slice(-8).map((line) => line.text);
-        throw new Error(`the program did not end: ${machine.stopReason ?? "time is up"}\n${tail.join("\n")}`);
-      }
-      machine.stopReason = undefined;
-    },
+    run: (program, seconds) => runToEnd(kernel, program, seconds),
   };
   loadPiixIde();
   rig.run(function* () {

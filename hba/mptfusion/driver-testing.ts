@@ -13,13 +13,12 @@ import {
   type Bio,
 } from "../../kernel-sim/block/bio.ts";
 import { submit_bio } from "../../kernel-sim/block/make-request.ts";
-import { runKernel } from "../../kernel-sim/core/boot.ts";
 import { K, type Kernel } from "../../kernel-sim/core/kernel.ts";
 import { kfunc } from "../../kernel-sim/core/kfunc.ts";
 import { Completion, complete, wait_for_completion } from "../../kernel-sim/core/wait.ts";
 import { GFP_KERNEL } from "../../kernel-sim/mm/page-alloc.ts";
 import { virt_to_page } from "../../kernel-sim/mm/page.ts";
-import { bootTestMachine } from "../../kernel-sim/core/testing.ts";
+import { bootTestMachine, runToEnd } from "../../kernel-sim/core/testing.ts";
 import { init_scsi } from "../../kernel-sim/scsi/dispatch.ts";
 import type { Scsi_Host } from "../../kernel-sim/scsi/host.ts";
 import { sd_attach_all, type scsi_disk } from "../../kernel-sim/scsi/sd.ts";
@@ -116,13 +115,7 @@ export function makeRig(options: RigOptions = {}): Rig {
     hosts: [],
     sds: [],
     log: () => kernel.console.lines.map((line) => line.text),
-    run(program, seconds = 300) {
-      if (!runKernel(kernel, program, seconds * 1e9)) {
-        const tail = kernel.console.lines.slice(-8).map((line) => line.text);
-        throw new Error(`the program did not end: ${machine.stopReason ?? "time is up"}\n${tail.join("\n")}`);
-      }
-      machine.stopReason = undefined;
-    },
+    run: (program, seconds) => runToEnd(kernel, program, seconds),
   };
   init_scsi();
   loadMptFusion();

@@ -4,9 +4,8 @@ import type { Running } from "../../emulator/cpu/cpu.ts";
 import type { PhaseTarget } from "../../emulator/disk/phase-target.ts";
 import { ScsiDisk, type ScsiDiskOptions } from "../../emulator/disk/scsi-disk.ts";
 import type { TransferLimits } from "../../emulator/disk/transfer-agreement.ts";
-import { runKernel } from "../../kernel-sim/core/boot.ts";
 import type { Kernel } from "../../kernel-sim/core/kernel.ts";
-import { bootTestMachine } from "../../kernel-sim/core/testing.ts";
+import { bootTestMachine, runToEnd } from "../../kernel-sim/core/testing.ts";
 import { init_scsi } from "../../kernel-sim/scsi/dispatch.ts";
 import type { Scsi_Host } from "../../kernel-sim/scsi/host.ts";
 import { sd_attach_all, type scsi_disk } from "../../kernel-sim/scsi/sd.ts";
@@ -69,13 +68,7 @@ export function makeRig(options: RigOptions = {}): Rig {
       return this.hosts[0]!.hostdata as SYM_HCB;
     },
     log: () => kernel.console.lines.map((line) => line.text),
-    run(program, seconds = 300) {
-      if (!runKernel(kernel, program, seconds * 1e9)) {
-        const tail = kernel.console.lines.slice(-8).map((line) => line.text);
-        throw new Error(`the program did not end: ${machine.stopReason ?? "time is up"}\n${tail.join("\n")}`);
-      }
-      machine.stopReason = undefined;
-    },
+    run: (program, seconds) => runToEnd(kernel, program, seconds),
   };
   init_scsi();
   loadSym53c8xx();

@@ -15,7 +15,7 @@ import { list_add_tail } from "./list.ts";
 import { init_modules } from "./module.ts";
 import { init_nmi } from "./nmi.ts";
 import { NotifierChain } from "./panic.ts";
-import { pokeWord } from "./percpu-data.ts";
+import { pokeWord } from "./words.ts";
 import { pidhash_init } from "./pid.ts";
 import { init_percpu } from "./percpu.ts";
 import { init_console, printk } from "./printk.ts";
@@ -147,7 +147,7 @@ const initThread = (k: Kernel): { task: number; stack: number } => ({
 function init_cpu_maps(k: Kernel): void {
   const all = (1n << BigInt(k.machine.cpus.length)) - 1n;
   for (const name of ["cpu_online_map", "cpu_possible_map", "cpu_present_map", "cpu_callout_map"]) {
-    pokeWord(k, k.static(name, cpumask_t), all);
+    pokeWord(k.static(name, cpumask_t), all);
   }
 }
 

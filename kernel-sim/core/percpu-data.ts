@@ -1,8 +1,9 @@
 // Per-CPU variables (include/linux/percpu.h, setup_per_cpu_areas() of 2.6.9): a template in the kernel image, and a copy of it
 // for each CPU. The symbol per_cpu__x is x's place in the template; adding a CPU's offset gives its copy.
-import { poke32, virtualOf } from "../abi/ram.ts";
+import { virtualOf } from "../abi/ram.ts";
 import { alignOf, array, sizeOf, ulong, type CType } from "../abi/types.ts";
 import type { Kernel } from "./kernel.ts";
+import { pokeWord } from "./words.ts";
 
 /** Variables start at multiples of this, so that no two share a cache line. */
 const LINE_BYTES = 64;
@@ -61,18 +62,6 @@ export class PerCpuAreas {
   }
 }
 
-/** Stores an unsigned long that need not fit a double. */
-export function pokeWord(k: Kernel, at: number, value: bigint): void {
-  const { wordBytes, littleEndian } = k.map.model;
-  const low = Number(BigInt.asUintN(32, value));
-  const high = Number(BigInt.asUintN(32, value >> 32n));
-  if (wordBytes === 4) poke32(at, low);
-  else {
-    poke32(at + (littleEndian ? 0 : 4), low);
-    poke32(at + (littleEndian ? 4 : 0), high);
-  }
-}
-
 /** Makes the areas. Where the architecture has no pda to keep the offsets in, they are in __per_cpu_offset[]. */
 export function setup_per_cpu_areas(k: Kernel, nrCpus: number): PerCpuAreas {
   const areas = new PerCpuAreas(k, k.machine.cpus.length);
@@ -84,7 +73,7 @@ export function setup_per_cpu_areas(k: Kernel, nrCpus: number): PerCpuAreas {
       "data",
       array(ulong, nrCpus),
     );
-    areas.areas.forEach((_, id) => pokeWord(k, at + id * k.map.model.wordBytes, areas.offsetOf(id)));
+    areas.areas.forEach((_, id) => pokeWord(at + id * k.map.model.wordBytes, areas.offsetOf(id)));
   }
   return areas;
 }

@@ -3,7 +3,8 @@ import type { Cpu, Running } from "../../emulator/cpu/cpu.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { runqueue, x8664_pda } from "../abi/structs/sched.ts";
 import { array, char } from "../abi/types.ts";
-import { DEFINE_PER_CPU, pokeWord, setup_per_cpu_areas } from "./percpu-data.ts";
+import { DEFINE_PER_CPU, setup_per_cpu_areas } from "./percpu-data.ts";
+import { pokeWord } from "./words.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Spinlock } from "./spinlock.ts";
 import type { Task } from "./task.ts";
@@ -66,7 +67,7 @@ export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) =>
     const irqStack = bootCpuBytes(k, c, "boot_cpu_stack", IRQ_STACK_BYTES);
     const exceptionStacks = bootCpuBytes(k, c, "boot_exception_stacks", N_EXCEPTION_STACKS * EXCEPTION_STACK_BYTES);
     pda.irqcount = -1;
-    pokeWord(k, pda.addr + k.offsetOf(x8664_pda, "data_offset"), k.perCpuAreas.offsetOf(c.id));
+    pokeWord(pda.addr + k.offsetOf(x8664_pda, "data_offset"), k.perCpuAreas.offsetOf(c.id));
     k.percpu.push({
       cpu: c,
       pda,

@@ -1,5 +1,5 @@
 // The pid hashes (kernel/pid.c of 2.6.9): every task but the idle ones, by number and kind, chained in RAM.
-import { peekPtr, pokePtr } from "../abi/ram.ts";
+import { peekPtr, poke32, pokePtr } from "../abi/ram.ts";
 import { hlist_head, hlist_node } from "../abi/structs/base.ts";
 import { pid, pid_type, task_struct } from "../abi/structs/sched.ts";
 import { array, int, ptr } from "../abi/types.ts";
@@ -16,7 +16,7 @@ export function pidhash_init(k: Kernel): void {
   const megabytes = k.machine.memory.ramPages / 256;
   const shift = Math.max(MIN_SHIFT, Math.min(MAX_SHIFT, Math.floor(Math.log2(Math.max(1, megabytes * 4))) + 1));
   k.pidHashShift = shift;
-  k.view({ kind: "struct", name: "", fields: { value: int } }, k.static("pidhash_shift", int)).value = shift;
+  poke32(k.static("pidhash_shift", int), shift);
   const heads = k.static(
     "pid_hash",
     array(

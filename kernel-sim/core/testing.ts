@@ -4,7 +4,7 @@ import { PagePool } from "../../emulator/memory/pool.ts";
 import { PhysicalMemory } from "../../emulator/memory/memory.ts";
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import { X86_64_MAP } from "../abi/address-maps.ts";
-import { bootKernel, type BootOptions } from "./boot.ts";
+import { bootKernel, runKernel, type BootOptions } from "./boot.ts";
 import type { Kernel } from "./kernel.ts";
 
 const MIB = 1 << 20;
@@ -37,4 +37,23 @@ export function bootTestMachine(options: TestMachineOptions = {}): Kernel {
     ...(options.init ? { init: options.init } : {}),
     ...options.boot,
   });
+}
+
+/**
+ * Runs a process of a booted kernel to its end. Throws when it does not end in time (virtual seconds): with the console's last
+ * lines, and with what `witness` has to say.
+ */
+export function runToEnd(
+  kernel: Kernel,
+  program: () => Running,
+  seconds = 300,
+  witness: () => readonly string[] = () => [],
+): void {
+  const { machine, console } = kernel;
+  if (!runKernel(kernel, program, seconds * 1e9)) {
+    const tail = console.lines.slice(-8).map((line) => line.text);
+    const why = `the program did not end: ${machine.stopReason ?? "time is up"}`;
+    throw new Error([why, ...witness(), ...tail].join("\n"));
+  }
+  machine.stopReason = undefined;
 }

@@ -1,7 +1,17 @@
-// An unsigned long in RAM, from JavaScript numbers: what fits a double.
+// An unsigned long in RAM: from numbers, which hold what fits a double, and from bigints.
 import { M, peek32, poke32, poke64 } from "../abi/ram.ts";
 
 export const pokeLong = (at: number, value: number): void => (M.word8 ? poke64(at, value) : poke32(at, value));
+/** Stores an unsigned long that need not fit a double, modulo the platform's word. */
+export function pokeWord(at: number, value: bigint): void {
+  const low = Number(BigInt.asUintN(32, value));
+  if (!M.word8) {
+    poke32(at, low);
+    return;
+  }
+  poke32(at + (M.little ? 0 : 4), low);
+  poke32(at + (M.little ? 4 : 0), Number(BigInt.asUintN(32, value >> 32n)));
+}
 /** The word at `at` as an unsigned number; exact up to 2^53. */
 export function peekLong(at: number): number {
   if (!M.word8) return peek32(at) >>> 0;

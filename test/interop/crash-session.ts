@@ -1,5 +1,6 @@
 // One session of crash(8) on a trial's vmlinux and vmcore: commands in, their answers out.
-import { run } from "./programs.ts";
+import { expect, type TestContext } from "vitest";
+import { need, run } from "./programs.ts";
 
 export interface CrashSession {
   /** What crash printed before its prompt: nothing, when all is well (it runs with -s). */
@@ -23,6 +24,21 @@ export function crash(
   const { stdout, stderr, code } = run("crash", [...options, vmlinux, vmcore], `${input}quit\n`);
   const [greeting = "", ...answers] = `${stdout}${stderr}`.split(`${MARK}\n`);
   return { greeting: greeting.trim(), answers: answers.map((answer) => answer.replace(/^\s*\n|\s+$/g, "")), code };
+}
+
+/** The answers of a session that must begin without a word and end well; skips the test where there is no crash. */
+export function askCrash(
+  context: TestContext,
+  vmlinux: string,
+  vmcore: string,
+  commands: readonly string[],
+): readonly string[] {
+  need(context, "crash");
+  const { greeting, answers, code } = crash(vmlinux, vmcore, commands);
+  expect(greeting, "crash has something to complain about").toBe("");
+  expect(code).toBe(0);
+  expect(answers).toHaveLength(commands.length);
+  return answers;
 }
 
 /** A task's back trace as bt prints it: the functions, innermost first, with `<stack>` where it changes stacks. */

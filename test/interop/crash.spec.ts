@@ -10,7 +10,7 @@ import { K } from "../../kernel-sim/core/kernel.ts";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import type { TrialRecord } from "../../tools/trial/types.ts";
-import { backtraces, crash, functionsOf, type CrashSession } from "./crash-session.ts";
+import { askCrash, backtraces, crash, functionsOf } from "./crash-session.ts";
 import { need } from "./programs.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "crash-"));
@@ -65,7 +65,6 @@ interface Remains {
   /** Physical addresses and values of the locks that are held, by name. */
   readonly held: ReadonlyMap<string, { readonly address: string; readonly holder: string; readonly cpu: number }>;
   readonly free: ReadonlyMap<string, string>;
-  readonly pids: { readonly shift: number };
 }
 
 const hex = (physical: number): string => virtualOf(physical).toString(16);
@@ -100,7 +99,6 @@ function die(name: Death): Remains {
         .map((lock) => [lock.name, { address: hex(lock.addr), holder: lock.holder, cpu: lock.owner?.id ?? -1 }]),
     ),
     free: new Map(locks.filter((lock) => !lock.isHeld && peek32(lock.addr) === 1).map((l) => [l.name, hex(l.addr)])),
-    pids: { shift: K.pidHashShift },
   };
 }
 
@@ -110,16 +108,10 @@ beforeAll(() => {
 }, 240_000);
 const of = (name: Death): Remains => remains.get(name)!;
 
-/** A session that must begin without a word and end well. */
 function ask(context: TestContext, name: Death, ...commands: string[]): readonly string[] {
-  need(context, "crash");
   const { vmlinux, vmcore, record } = of(name);
   expect(record.outcome).toBe("complete");
-  const session: CrashSession = crash(vmlinux, vmcore, commands);
-  expect(session.greeting, "crash has something to complain about").toBe("");
-  expect(session.code).toBe(0);
-  expect(session.answers).toHaveLength(commands.length);
-  return session.answers;
+  return askCrash(context, vmlinux, vmcore, commands);
 }
 
 test("crash is Debian's 8.0.2", (context) => {

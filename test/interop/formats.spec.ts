@@ -1,7 +1,7 @@
 // Goal: the files of all formats are what the tools of the trade take them for, and tell all of them the same. Method: one trial
 // that panics; its dump as crash(8)'s seven kinds of file; crash answers the same to the same questions in each, makedumpfile
 // reads ours and we read its, and where both choose pages to leave out they choose the same.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -21,6 +21,7 @@ import { PG_lru, PG_private, page_flags, pfn_to_page } from "../../kernel-sim/mm
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
+import { crash } from "./crash-session.ts";
 import { need, run } from "./programs.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "formats-"));
@@ -85,13 +86,10 @@ beforeAll(() => {
 }, 120_000);
 
 /** crash's answers to commands, one by one. */
-function ask(name: string, ...commands: string[]): string[] {
-  const script = join(folder, "commands");
-  // An echo between them tells the answers apart.
-  writeFileSync(script, [...commands.flatMap((command) => [command, "!echo ----"]), "quit", ""].join("\n"));
-  const { code, stdout } = run("crash", ["-s", "-i", script, vmlinux, fileOf(name)]);
+function ask(name: string, ...commands: string[]): readonly string[] {
+  const { code, answers } = crash(vmlinux, fileOf(name), commands);
   expect([name, code]).toEqual([name, 0]);
-  return stdout.split("----\n").slice(0, commands.length);
+  return answers;
 }
 
 describe("crash", () => {

@@ -15,9 +15,8 @@ import { loadPiixIde, piix_ide_init } from "../../../hba/ide/driver.ts";
 import { bytesOf, filledPages, transfer } from "../../../hba/ide/driver-testing.ts";
 import { PIIX_IRQS, PIIX_PORTS } from "../../../hba/ide/registers.ts";
 import { blkdev_issue_flush } from "../../../kernel-sim/block/queue.ts";
-import { runKernel } from "../../../kernel-sim/core/boot.ts";
 import type { Kernel } from "../../../kernel-sim/core/kernel.ts";
-import { bootTestMachine } from "../../../kernel-sim/core/testing.ts";
+import { bootTestMachine, runToEnd } from "../../../kernel-sim/core/testing.ts";
 import type { ide_drive_t } from "../../../kernel-sim/ide/ide.ts";
 import { conformanceCell } from "../cell.ts";
 import { QemuFunction } from "./qemu-function.ts";
@@ -57,13 +56,7 @@ describe("our driver on QEMU's piix3-ide", () => {
   let fn: QemuFunction;
   let drives: readonly ide_drive_t[];
 
-  const run = (program: () => Running): void => {
-    if (!runKernel(kernel, program, 300e9)) {
-      const tail = kernel.console.lines.slice(-10).map((line) => line.text);
-      throw new Error([kernel.machine.stopReason ?? "time is up", ...fn.disappointments, ...tail].join("\n"));
-    }
-    kernel.machine.stopReason = undefined;
-  };
+  const run = (program: () => Running): void => runToEnd(kernel, program, 300, () => fn.disappointments);
   const log = (): string => kernel.console.lines.map((line) => line.text).join("\n");
   const onImage = (disk: number, sector: number, bytes: number): Buffer => {
     const into = Buffer.alloc(bytes);

@@ -3,9 +3,8 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync, truncateSync, write
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Running } from "../../../emulator/cpu/cpu.ts";
-import { runKernel } from "../../../kernel-sim/core/boot.ts";
 import type { Kernel } from "../../../kernel-sim/core/kernel.ts";
-import { bootTestMachine, type TestMachineOptions } from "../../../kernel-sim/core/testing.ts";
+import { bootTestMachine, runToEnd, type TestMachineOptions } from "../../../kernel-sim/core/testing.ts";
 import { init_scsi } from "../../../kernel-sim/scsi/dispatch.ts";
 import type { Scsi_Host } from "../../../kernel-sim/scsi/host.ts";
 import { sd_attach_all, type scsi_disk } from "../../../kernel-sim/scsi/sd.ts";
@@ -103,14 +102,7 @@ export class QemuRig {
 
   /** Runs a program as a process; throws when it does not end within `seconds` of virtual time. */
   run(program: () => Running, seconds = 300): void {
-    const { kernel } = this;
-    if (!runKernel(kernel, program, seconds * 1e9)) {
-      const why = kernel.machine.stopReason ?? "time is up";
-      throw new Error(
-        [`the program did not end: ${why}`, ...this.adapter.disappointments, ...this.log().slice(-8)].join("\n"),
-      );
-    }
-    kernel.machine.stopReason = undefined;
+    runToEnd(this.kernel, program, seconds, () => this.adapter.disappointments);
   }
 
   /** What is in a disk's image, as the host sees it. */
