@@ -92,6 +92,8 @@ export class BusInstructions {
   private readonly waitReselect = (): boolean => {
     const { scripts } = this;
     const { bus, regs } = scripts.parts;
+    // Reselected already, in the middle of a selection: Linux's SCRIPTS come here from the selection's alternate address.
+    if (bus.connected) return true;
     if (bus.reselecting) {
       this.beReselected();
       return true;

@@ -411,7 +411,8 @@ describe("the SCSI bus", () => {
     expect(outcome.sist).toBe(0x0004);
   });
 
-  test("a target that wants the bus first wins: the selection takes its other way", () => {
+  /** A chip whose SCRIPTS stand still while target 0 waits to come back. */
+  const wanted = (): SymSpecHost => {
     const host = new SymSpecHost("53c895a", [0, 1]);
     host.prepare(0, extent10(READ, 99, 1), [0xc0]);
     host.start(commandScript(false));
@@ -423,6 +424,10 @@ describe("the SCSI bus", () => {
     host.wait(50e6);
     expect(host.chip.bus.reselecting).toBe(true);
     host.prepare(1, TEST_UNIT_READY, [0xc0]);
+    return host;
+  };
+
+  test("a target that wants the bus first wins: the selection takes its other way", () => {
     const program = new ScriptAssembler()
       .label("start")
       .selectTable(0, "taken")
@@ -431,6 +436,21 @@ describe("the SCSI bus", () => {
       .toSfbr(SYM.SSID)
       .interrupt(2, sfbrIs(0x80))
       .interrupt(3);
+    expect(wanted().run(program)).toBe(2);
+  });
+
+  test("a WAIT RESELECT after a selection that was lost to a target finds itself reselected, SIGP or not", () => {
+    const host = wanted();
+    const program = new ScriptAssembler()
+      .label("start")
+      .selectTable(0, "taken")
+      .interrupt(1)
+      .label("taken")
+      .waitReselect("signalled")
+      .interrupt(2)
+      .label("signalled")
+      .interrupt(3);
+    host.writeb(SYM.ISTAT0, 0x20);
     expect(host.run(program)).toBe(2);
   });
 

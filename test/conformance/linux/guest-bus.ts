@@ -15,26 +15,15 @@ const PIRQ_ROUTES = 0x60;
 const PIRQ_OFF = 0x80;
 const NS_PER_MS = 1_000_000;
 const COMMAND = 0x04;
-const IO_ENABLE = 1;
 const MEMORY_ENABLE = 2;
 const INTERRUPT_DISABLE = 0x400;
-
-/** Fixed ports of a device in compatibility mode, e.g. an IDE channel: they stand for a range of one of its BARs. */
-export interface LegacyPorts {
-  readonly port: number;
-  readonly size: number;
-  readonly bar: number;
-  readonly offset: number;
-  /** The ISA interrupt of the range's function, when the device uses one instead of INTx. */
-  readonly irq?: number;
-}
 
 interface Plugged {
   readonly device: PciDevice;
   readonly devfn: number;
-  readonly legacyPorts: readonly LegacyPorts[];
-  readonly legacyIrq: number | undefined;
   asserted: boolean;
+  /** Of the PC's own interrupts (identity.legacyIrqs): those that the device holds. */
+  readonly legacy: Set<number>;
 }
 
 interface Place {
@@ -84,16 +73,15 @@ export class GuestBus {
   }
 
   /** Plugs a device into a slot (2 to 6: those whose interrupts the guest's firmware describes). */
-  plug(device: PciDevice, slot: number, func = 0, legacyPorts: readonly LegacyPorts[] = []): void {
-    const entry: Plugged = {
-      device,
-      devfn: (slot << 3) | func,
-      legacyPorts,
-      legacyIrq: legacyPorts.find(({ irq }) => irq !== undefined)?.irq,
-      asserted: false,
-    };
+  plug(device: PciDevice, slot: number, func = 0): void {
+    const entry: Plugged = { device, devfn: (slot << 3) | func, asserted: false, legacy: new Set() };
     device.onInterruptLine = (asserted) => {
       entry.asserted = asserted;
+      this.lowerLines();
+    };
+    device.onLegacyLine = (irq, asserted) => {
+      if (asserted) entry.legacy.add(irq);
+      else entry.legacy.delete(irq);
       this.lowerLines();
     };
     this.plugged.push(entry);
@@ -188,15 +176,9 @@ export class GuestBus {
   }
 
   private portPlace(port: number): Place | undefined {
-    for (const { device, legacyPorts } of this.plugged) {
-      if ((device.readConfig(COMMAND, 2) & IO_ENABLE) === 0) continue;
-      for (const range of legacyPorts) {
-        if (port >= range.port && port < range.port + range.size) {
-          return { device, bar: range.bar, offset: port - range.port + range.offset };
-        }
-      }
-      const place = this.barPlace(device, "io", port);
-      if (place) return place;
+    for (const { device } of this.plugged) {
+      const place = device.decodePort(port);
+      if (place) return { device, ...place };
     }
     return undefined;
   }
@@ -204,19 +186,13 @@ export class GuestBus {
   private memoryPlace(address: number): Place | undefined {
     for (const { device } of this.plugged) {
       if ((device.readConfig(COMMAND, 2) & MEMORY_ENABLE) === 0) continue;
-      const place = this.barPlace(device, "memory", address);
-      if (place) return place;
-    }
-    return undefined;
-  }
-
-  private barPlace(device: PciDevice, kind: "io" | "memory", address: number): Place | undefined {
-    const { bars } = device.identity;
-    for (let bar = 0; bar < bars.length; bar++) {
-      const spec = bars[bar]!;
-      const base = device.barBases[bar] ?? 0;
-      if (spec.kind === kind && base !== 0 && address >= base && address < base + spec.size) {
-        return { device, bar, offset: address - base };
+      const { bars } = device.identity;
+      for (let bar = 0; bar < bars.length; bar++) {
+        const base = device.barBases[bar] ?? 0;
+        const spec = bars[bar];
+        if (spec?.kind === "memory" && base !== 0 && address >= base && address < base + spec.size) {
+          return { device, bar, offset: address - base };
+        }
       }
     }
     return undefined;
@@ -270,9 +246,10 @@ export class GuestBus {
 
   private heldIrqs(): Set<number> {
     const held = new Set<number>();
-    for (const { device, devfn, asserted, legacyIrq } of this.plugged) {
+    for (const { device, devfn, asserted, legacy } of this.plugged) {
+      for (const irq of legacy) held.add(irq);
       if (!asserted || (device.readConfig(COMMAND, 2) & INTERRUPT_DISABLE) !== 0) continue;
-      const irq = legacyIrq ?? this.routeOf(device, devfn);
+      const irq = this.routeOf(device, devfn);
       if (irq !== undefined) held.add(irq);
     }
     return held;

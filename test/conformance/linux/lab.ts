@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import type { PciDevice } from "../../../emulator/bus/pci.ts";
 import type { ScsiDiskOptions } from "../../../emulator/disk/scsi-disk.ts";
 import { ScsiDisk } from "../../../emulator/disk/scsi-disk.ts";
-import type { ResetKind, ScsiCommand, ScsiTarget } from "../../../emulator/disk/scsi-command.ts";
-import type { LegacyPorts } from "./guest-bus.ts";
+import type { ResetKind, ScsiCommand } from "../../../emulator/disk/scsi-command.ts";
+import type { GuestHost } from "./guest-bus.ts";
 import { Guest, type CommandResult } from "./guest.ts";
 import { ioctlRequest } from "./ioctl-program.ts";
 import type { BootedLinux } from "./snapshot.ts";
@@ -14,69 +14,50 @@ export const DISK_BYTES = 64 * 2 ** 20;
 /** The slot that the adapter sits in. */
 const SLOT = 3;
 
-/** An adapter with its disk, as a suite describes it. */
-export interface PluggedAdapter {
-  readonly device: PciDevice;
-  /** Commands in the adapter's hands; for adapters that can have more than one. */
-  readonly outstanding?: () => number;
-  readonly func?: number;
-  readonly legacyPorts?: readonly LegacyPorts[];
-}
-
 export interface AdapterUnderTest {
   /** The row of the matrix. */
   readonly adapter: string;
   /** The stock module; what it depends on is loaded first. */
   readonly module: string;
-  /** Makes the adapter with `target` as its only disk. */
-  readonly build: (host: Guest["host"], target: ScsiTarget) => PluggedAdapter;
+  /** Makes the adapter with `disk` as its only one. */
+  readonly build: (host: GuestHost, disk: ScsiDisk) => PciDevice;
+  /** The PCI function it is; default 0. */
+  readonly func?: number;
 }
 
 /** A disk that remembers what it was asked, and how much was under way. */
-export class WatchedDisk implements ScsiTarget {
-  readonly disk: ScsiDisk;
+export class WatchedDisk extends ScsiDisk {
   /** Operation codes, in order. */
   readonly opcodes: number[] = [];
   readonly resets: ResetKind[] = [];
   aborts = 0;
   peakOutstanding = 0;
-  outstanding: () => number = () => 1;
 
-  constructor(disk: ScsiDisk) {
-    this.disk = disk;
-  }
-
-  get name(): string {
-    return this.disk.name;
-  }
-  get present(): boolean {
-    return this.disk.present;
-  }
-  submit(command: ScsiCommand): void {
+  override submit(command: ScsiCommand): void {
     this.opcodes.push(command.cdb[0]!);
-    this.peakOutstanding = Math.max(this.peakOutstanding, this.outstanding());
-    this.disk.submit(command);
+    super.submit(command);
+    this.peakOutstanding = Math.max(this.peakOutstanding, this.outstanding);
   }
-  abort(command: ScsiCommand): boolean {
+  override abort(command: ScsiCommand): boolean {
     this.aborts++;
-    return this.disk.abort(command);
+    return super.abort(command);
   }
-  reset(kind: ResetKind): void {
+  override reset(kind: ResetKind): void {
     this.resets.push(kind);
-    this.disk.reset(kind);
+    super.reset(kind);
   }
 }
 
 export class LinuxLab {
   readonly guest: Guest;
-  readonly watched: WatchedDisk;
+  readonly disk: WatchedDisk;
   readonly device: PciDevice;
   private readonly module: string;
   private seen = 0;
 
-  private constructor(guest: Guest, watched: WatchedDisk, device: PciDevice, module: string) {
+  private constructor(guest: Guest, disk: WatchedDisk, device: PciDevice, module: string) {
     this.guest = guest;
-    this.watched = watched;
+    this.disk = disk;
     this.device = device;
     this.module = module;
   }
@@ -89,17 +70,11 @@ export class LinuxLab {
   ): Promise<LinuxLab> {
     const guest = await Guest.restore(linux.files, linux.snapshot);
     const { host, bus } = guest;
-    const disk = new ScsiDisk(host.events, host.memory.pool, { name: "sda", sizeBytes: DISK_BYTES, ...options });
-    const watched = new WatchedDisk(disk);
-    const { device, outstanding, func, legacyPorts } = under.build(host, watched);
-    if (outstanding) watched.outstanding = outstanding;
+    const disk = new WatchedDisk(host.events, host.memory.pool, { name: "sda", sizeBytes: DISK_BYTES, ...options });
+    const device = under.build(host, disk);
     device.reset();
-    bus.plug(device, SLOT, func, legacyPorts);
-    return new LinuxLab(guest, watched, device, under.module);
-  }
-
-  get disk(): ScsiDisk {
-    return this.watched.disk;
+    bus.plug(device, SLOT, under.func);
+    return new LinuxLab(guest, disk, device, under.module);
   }
 
   /** Lets Linux find the adapter and loads the driver; true when a disk came up. */

@@ -7,10 +7,10 @@ import { linuxSuite } from "./suite.ts";
 const mptsas: AdapterUnderTest = {
   adapter: "mptsas",
   module: "mptsas",
-  build(host, target) {
+  build(host, disk) {
     const chip = new FusionMptChip(host, "mpt0", { variant: "sas1068" });
-    chip.attach(0, target);
-    return { device: chip, outstanding: () => chip.outstanding };
+    chip.attach(0, disk);
+    return chip;
   },
 };
 

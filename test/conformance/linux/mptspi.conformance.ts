@@ -7,10 +7,10 @@ import { linuxSuite } from "./suite.ts";
 const mptspi: AdapterUnderTest = {
   adapter: "mptspi",
   module: "mptspi",
-  build(host, target) {
+  build(host, disk) {
     const chip = new FusionMptChip(host, "mpt0", { variant: "53c1030" });
-    chip.attach(0, target);
-    return { device: chip, outstanding: () => chip.outstanding };
+    chip.attach(0, disk);
+    return chip;
   },
 };
 
@@ -37,14 +37,14 @@ linuxSuite(
     test("validates the domain again when told to", (context) => {
       const l = lab(context);
       l.messages();
-      l.watched.opcodes.length = 0;
+      l.disk.opcodes.length = 0;
       l.expect("echo 1 > /sys/class/spi_transport/target0:0:0/revalidate");
       const messages = l.messages();
       expect(messages).toMatch(/Ending Domain Validation/);
       expect(messages).not.toMatch(/Domain Validation (Failure|skipping)/i);
       // WRITE BUFFER and READ BUFFER with patterns, not only INQUIRY.
-      expect(l.watched.opcodes).toContain(0x3b);
-      expect(l.watched.opcodes).toContain(0x3c);
+      expect(l.disk.opcodes).toContain(0x3b);
+      expect(l.disk.opcodes).toContain(0x3c);
       cell.exercised("domain validation with echo buffer");
     });
   },
