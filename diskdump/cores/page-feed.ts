@@ -2,6 +2,7 @@
 import { FRAME_SIZE, PagePool } from "../../emulator/memory/pool.ts";
 import { PageSimd } from "../../emulator/memory/simd.ts";
 import { pagesIn, type PageRange } from "../format/bitmap.ts";
+import { nextHole } from "../userspace/partition-store.ts";
 import type { CoreProgress, CoreReader } from "./core.ts";
 
 const CHUNK_BYTES = 1 << 20;
@@ -10,6 +11,13 @@ const PROGRESS_PAGES = 16384;
 
 /** What happens to a page; undefined contents are zeroes. The bytes are valid during the call. */
 export type PageVisitor = (pfn: number, contents: Uint8Array | undefined) => void;
+
+/** Pages from `pfn` to the next hole of a store that knows its holes; at least one. */
+function dataPages(core: CoreReader, pfn: number): number {
+  const run = core.rawRun(pfn);
+  if (!run) return Infinity;
+  return Math.max(1, Math.ceil((nextHole(run.store, run.offset) - run.offset) / core.facts.pageSize));
+}
 
 /** Calls `visit` for every page of `ranges`, all of them saved, in their order. */
 export function feedPages(
@@ -35,7 +43,7 @@ export function feedPages(
     for (let pfn = first, end = first + count; pfn < end;) {
       const before = pfn;
       for (const data = core.nextData(pfn, end); pfn < data; pfn++) visit(pfn, undefined);
-      const pages = Math.min(CHUNK_BYTES / pageSize, end - pfn);
+      const pages = Math.min(CHUNK_BYTES / pageSize, end - pfn, dataPages(core, pfn));
       if (pages > 0) {
         core.readPages(pfn, pages, buffer);
         for (let i = 0; i < pages; i++) {
