@@ -79,7 +79,11 @@ function push(id: number): number {
     if (fp >= M.moduleEnd) {
       u32[at] = fp;
       u32[at + 1] = M.pageOffsetHi;
-    } else pokePtr(sp, fp);
+    } else {
+      // NULL, or one of the first CPU's stacks, which lie in the kernel image.
+      u32[at] = fp === 0 ? 0 : M.kernelMapLo + fp;
+      u32[at + 1] = fp === 0 ? 0 : M.kernelMapHi;
+    }
     u32[at + 2] = returnLo[caller]!;
     u32[at + 3] = returnHi[caller]!;
     c.sp = sp;
@@ -92,10 +96,9 @@ function push(id: number): number {
 function leave(caller: number): void {
   const c = cpu;
   const fp = c.fp;
-  const high = M.u32[(fp >>> 2) + 1]!;
-  // Only the boot stacks lie in the kernel image; the outermost frame's chain is NULL.
-  if (M.fastPointers && (high === M.pageOffsetHi || high === 0)) {
-    c.fp = M.u32[fp >>> 2]!;
+  if (M.fastPointers) {
+    const low = M.u32[fp >>> 2]!;
+    c.fp = M.u32[(fp >>> 2) + 1] === M.kernelMapHi ? (low - M.kernelMapLo) >>> 0 : low;
     c.sp = fp + 16;
   } else popFrame(c);
   c.functionId = caller;
