@@ -16,11 +16,12 @@ import { exception } from "./traps.ts";
 /** A dumper's entry: `regs` is the physical address of the pt_regs at the crash. Returns when it could not dump. */
 export type CrashFunction = (regs: number) => Running<number>;
 
-/** The dumpers in order of preference (white paper 2.2: diskdump works in preference to netdump). */
-export interface CrashHooks {
-  diskdump?: CrashFunction | undefined;
-  netdump?: CrashFunction | undefined;
-}
+/**
+ * The dumpers in order of preference: crash_kexec comes before all others in panic() and die(); diskdump works in preference to
+ * netdump (white paper 2.2). A kernel has the hooks of those that were loaded.
+ */
+const CRASH_HOOKS = ["kexec", "lkcd", "diskdump", "netdump"] as const;
+export type CrashHooks = { [Hook in (typeof CRASH_HOOKS)[number]]?: CrashFunction | undefined };
 
 /** How and where the machine died: what the oracles and the record say of the crash. */
 export interface CrashSite {
@@ -84,21 +85,17 @@ function noteCrash(reason: string, regs: number, ip: number): void {
 }
 
 /**
- * Gives the dumpers their chance: diskdump first, then netdump. A hook is cleared before it is called, so that a panic
- * inside one falls through to the next.
+ * Gives the dumpers their chance in their order. A hook is cleared before it is called, so that a panic inside one falls
+ * through to the next.
  * Returns: nothing when no dumper took it or all failed; a dumper that succeeds does not return (it reboots).
  */
 export const try_crashdump = kfunc("try_crashdump", function* (regs: number) {
   const { crashdump } = K;
-  const { diskdump } = crashdump;
-  if (diskdump) {
-    crashdump.diskdump = undefined;
-    yield* diskdump(regs);
-  }
-  const { netdump } = crashdump;
-  if (netdump) {
-    crashdump.netdump = undefined;
-    yield* netdump(regs);
+  for (let i = 0; i < CRASH_HOOKS.length; i++) {
+    const hook = crashdump[CRASH_HOOKS[i]!];
+    if (!hook) continue;
+    crashdump[CRASH_HOOKS[i]!] = undefined;
+    yield* hook(regs);
   }
 });
 

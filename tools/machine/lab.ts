@@ -1,12 +1,6 @@
 // The machine with its kernel: what init does from power-on to the moment at which the crash is armed.
 import { cpu } from "../../emulator/cpu/cpu.ts";
 import { pciFunctionOf } from "../../emulator/bus/mmio.ts";
-import { diskdumpOf } from "../../diskdump/module/disk-dump.ts";
-import type { DumpTarget } from "../../diskdump/module/disk-dump.ts";
-import { RootFiles, installFiles, type DiskdumpSystem } from "../../diskdump/service/system.ts";
-import { optionsFor, start } from "../../diskdump/service/service.ts";
-import { lookup_bdev } from "../../kernel-sim/block/gendisk.ts";
-import type { DumpStage } from "../../diskdump/module/outcome.ts";
 import { PartitionStore } from "../../diskdump/userspace/partition-store.ts";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
 import type { ByteStore } from "../../emulator/memory/store.ts";
@@ -21,6 +15,8 @@ import { init_scsi } from "../../kernel-sim/scsi/dispatch.ts";
 import type { Scenario } from "../scenario/scenario.ts";
 import { arm_crash, setAccessHook } from "../trial/trigger.ts";
 import { ADAPTERS } from "./adapters.ts";
+import type { DumperRun, MayWrite } from "./dumper.ts";
+import { DUMPER_KINDS } from "./dumpers.ts";
 import type { Hardware } from "./hardware.ts";
 
 /** RHEL4's kernel. */
@@ -45,7 +41,11 @@ export interface Lab {
   /** In the scenario's order. */
   readonly dumpPartitions: readonly DumpPartitionPlace[];
   /** Told when the dump enters a stage. */
-  onDumpStage: (stage: DumpStage) => void;
+  onDumpStage: (stage: string) => void;
+  /** Told when memory is as the dump is to save it, and who may write to disks from now on. */
+  onFreeze: (mayWrite: MayWrite) => void;
+  /** The dumper; undefined before its service started. */
+  dumper: DumperRun | undefined;
   /** Done at the moment the crash is armed. */
   readonly onCrashArmed: (() => void)[];
   /** The I/O load; undefined before it started. */
@@ -93,6 +93,8 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
   const lab: Lab = {
     ...{ hardware, kernel, scenario, dumpPartitions: dumpPartitionsOf(hardware, scenario) },
     onDumpStage: () => {},
+    onFreeze: () => {},
+    dumper: undefined,
     onCrashArmed: [],
     load: undefined,
     procDiskdump: "",
@@ -112,7 +114,7 @@ const init = kfunc("init_lab", function* (lab: Lab) {
   for (const { loadModules } of drivers) loadModules();
   for (const { probe } of drivers) yield* probe();
   yield* sd_attach_all();
-  yield* start_dump(lab);
+  lab.dumper = yield* DUMPER_KINDS[lab.scenario.dump.dumper]!.start(lab);
   const { load, memory } = lab.scenario;
   fillMemory(memory.inUseFraction);
   lab.load = yield* start_load({
@@ -125,43 +127,3 @@ const init = kfunc("init_lab", function* (lab: Lab) {
   for (const act of lab.onCrashArmed) act();
   yield* arm_crash(lab.scenario.crash, lab.hardware.adapters);
 });
-
-/** `service diskdump start`, with /etc as the scenario has it. */
-const start_dump = kfunc("start_diskdump_service", function* (lab: Lab): Generator<void, void, void> {
-  const { dump } = lab.scenario;
-  const root = new RootFiles();
-  installFiles(root, dump.devices, [
-    `options diskdump block_order=${dump.blockOrder} sample_rate=${dump.sampleRate}`,
-    `options diskdump fallback_on_err=${Number(dump.fallbackOnErr)} allow_risky_dumps=${Number(dump.allowRiskyDumps)}`,
-  ]);
-  const system: DiskdumpSystem = {
-    ...{ kernel: K, root, crashDirectory: "/var/crash" },
-    partitions: lab.dumpPartitions.map((place) => ({
-      path: place.device,
-      target: dumpTargetOf(place),
-      store: place.store(),
-    })),
-  };
-  const { preserved } = lab.hardware;
-  const options = {
-    ...({ formula: dump.signature, procStyle: "paper", freeze: dump.freeze } as const),
-    ...(preserved ? { preserved } : {}),
-  };
-  const failed = yield* start(system, optionsFor(system, options));
-  for (const { device, errno } of failed) {
-    throw new UsageError(`dump.devices: ${device} cannot be registered as a dump device (error ${errno})`);
-  }
-  const dd = diskdumpOf(K);
-  if (dd) dd.outcome.onStage = (stage) => lab.onDumpStage(stage);
-});
-
-function dumpTargetOf(place: DumpPartitionPlace): DumpTarget {
-  const name = place.device.replace("/dev/", "");
-  const bdev = lookup_bdev(name);
-  if (!bdev) throw new UsageError(`dump.devices: the kernel has found no ${place.device}`);
-  return {
-    name,
-    device: (bdev.disk.privateData as { device: unknown }).device,
-    ...{ start_sect: place.startSector, nr_sects: place.sectors, bdev: bdev.addr },
-  };
-}

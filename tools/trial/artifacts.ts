@@ -1,6 +1,5 @@
 // What a trial leaves behind as files: the disk, the vmcore, the vmlinux that goes with it, the trace.
-import { writeCore } from "../../diskdump/userspace/core-writer.ts";
-import { hasDump, openDump } from "../../diskdump/userspace/dump-image.ts";
+import { hasDump } from "../../diskdump/userspace/dump-image.ts";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
 import { disk_dump_device, disk_dump_partition, disk_dump_type } from "../../diskdump/module/structs.ts";
 import type { CType } from "../../kernel-sim/abi/types.ts";
@@ -49,8 +48,9 @@ export function artifactsOf(
       });
     },
     writeVmcore: (path) => {
-      const image = openDump(dumpPartition(lab).store());
-      createFile(path, (sink) => writeCore(image, sink));
+      const { dumper } = lab;
+      if (!dumper) throw new UsageError("the trial ended before its dumper was started");
+      createFile(path, (sink) => dumper.writeCore(sink));
     },
     writeVmlinux: (path) =>
       createWhole(path, writeVmlinux(lab.kernel, { modules: true, types: moduleTypes(scenario) })),

@@ -5,7 +5,8 @@ import { PhysicalMemory } from "../../emulator/memory/memory.ts";
 import { FRAME_SIZE, PagePool } from "../../emulator/memory/pool.ts";
 import { PageStore } from "../../emulator/memory/store.ts";
 import type { TouchedRange } from "../../diskdump/module/disk-dump.ts";
-import { comparePages, type PageVerdict } from "./oracle.ts";
+import type { CoreReader } from "../../diskdump/cores/core.ts";
+import { compareCore, comparePages, type PageVerdict } from "./oracle.ts";
 import { RamSnapshot } from "./snapshot.ts";
 
 const PAGES = 8;
@@ -65,4 +66,28 @@ test("memory that the dump writes for good must look written when a page of it d
   const { start, end, what } = WORKING;
   expect(verdictOn([start], [{ start, end, what }]).wrongPages).toBe(1);
   expect(verdictOn([start], [{ start, end, what }], [start])).toMatchObject({ changedByDump: 1, wrongPages: 0 });
+});
+
+test("a core that holds copies is judged page by page, in pages of any size", () => {
+  const pool = new PagePool(FLAT_PAGES * FRAME_SIZE, 64 * FRAME_SIZE);
+  const memory = new PhysicalMemory(pool, [{ start: 0, end: BYTES, type: "ram" }]);
+  const contents = Uint8Array.from({ length: BYTES }, (_, i) => (i < FRAME_SIZE ? 0 : (i * 7 + (i >>> 12)) & 0xff));
+  memory.writeBytes(0, contents);
+  const snapshot = new RamSnapshot(memory);
+  contents[inPage(3, 0x123)]! ^= 1;
+  contents[inPage(6, 0x45)]! ^= 1;
+  // What compareCore asks of a core, with pages of two frames, of which the first was left out.
+  const core = {
+    facts: { pageSize: 2 * FRAME_SIZE },
+    saved: [{ first: 1, count: 3 }],
+    readPages: (pfn: number, count: number, into: Uint8Array) =>
+      into.set(contents.subarray(pfn * 2 * FRAME_SIZE, (pfn + count) * 2 * FRAME_SIZE)),
+  } as unknown as CoreReader;
+  const verdict = compareCore(core, snapshot, (frame) => frame === 3);
+  expect(verdict).toEqual({
+    compared: 3,
+    changedByDump: 1,
+    wrong: { physical: inPage(6, 0), byte: 0x45 },
+    wrongPages: 1,
+  });
 });

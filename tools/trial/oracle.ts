@@ -2,6 +2,7 @@
 import { FRAME_SIZE, HOLE } from "../../emulator/memory/pool.ts";
 import type { PageStore } from "../../emulator/memory/store.ts";
 import type { TouchedRange } from "../../diskdump/module/disk-dump.ts";
+import type { CoreReader } from "../../diskdump/cores/core.ts";
 import type { CoreLayout } from "../../diskdump/userspace/core-layout.ts";
 import type { ScsiDisk } from "../../emulator/disk/scsi-disk.ts";
 import type { RamSnapshot } from "./snapshot.ts";
@@ -53,6 +54,45 @@ export function comparePages(
         wrongPages++;
         wrong ??= { physical: page * FRAME_SIZE, byte: snapshot.firstDifference(page, slot) };
       }
+    }
+  }
+  return { compared, changedByDump, wrong, wrongPages };
+}
+
+/** Page frames that are read from a core at a time. */
+const CHUNK_PAGES = 256;
+
+/**
+ * As comparePages, for a core that holds copies: through its reader, every page that it says it has saved.
+ * @param mayDiffer whether a page frame (of FRAME_SIZE bytes) that is not as it was at the freeze may be so
+ */
+export function compareCore(
+  core: CoreReader,
+  snapshot: RamSnapshot,
+  mayDiffer: (frame: number) => boolean,
+): PageVerdict {
+  const { pageSize } = core.facts;
+  const framesPerPage = pageSize / FRAME_SIZE;
+  const buffer = new Uint8Array(CHUNK_PAGES * pageSize);
+  let compared = 0;
+  let changedByDump = 0;
+  let wrong: PageVerdict["wrong"];
+  let wrongPages = 0;
+  for (const { first, count } of core.saved) {
+    for (let at = first; at < first + count; at += CHUNK_PAGES) {
+      const pages = Math.min(CHUNK_PAGES, first + count - at);
+      core.readPages(at, pages, buffer);
+      for (let i = 0; i < pages * framesPerPage; i++) {
+        const frame = at * framesPerPage + i;
+        const bytes = buffer.subarray(i * FRAME_SIZE, (i + 1) * FRAME_SIZE);
+        if (snapshot.holds(frame, bytes)) continue;
+        if (mayDiffer(frame)) changedByDump++;
+        else {
+          wrongPages++;
+          wrong ??= { physical: frame * FRAME_SIZE, byte: snapshot.differenceIn(frame, bytes) };
+        }
+      }
+      compared += pages;
     }
   }
   return { compared, changedByDump, wrong, wrongPages };

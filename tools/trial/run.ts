@@ -1,14 +1,10 @@
 // One trial: build the machine, boot it, load it, crash it, let it dump, and judge what became of it.
 import { UsageError } from "../../diskdump/userspace/errors.ts";
-import { openDump, hasDump } from "../../diskdump/userspace/dump-image.ts";
-import { PageStoreSink } from "../../diskdump/userspace/core-sink.ts";
-import { writeCore } from "../../diskdump/userspace/core-writer.ts";
-import { diskdumpOf, dumpOutcome } from "../../diskdump/module/disk-dump.ts";
-import type { DumpOutcome } from "../../diskdump/module/outcome.ts";
 import type { Deadlock } from "../../emulator/cpu/machine.ts";
 import { TURN_LIMIT } from "../../emulator/cpu/machine.ts";
 import { accessTriggers } from "../../emulator/bus/mmio.ts";
 import { disarmAllProbes } from "../../kernel-sim/core/kfunc.ts";
+import type { DumpReport } from "../machine/dumper.ts";
 import { bootLab, type Lab } from "../machine/lab.ts";
 import { buildHardware, type Hardware } from "../machine/hardware.ts";
 import { dumpAdapterType } from "../scenario/devices.ts";
@@ -18,7 +14,7 @@ import { version } from "../version.ts";
 import { artifactsOf } from "./artifacts.ts";
 import { applyDamage, damageAfterDump } from "./damage.ts";
 import { partitionDigest } from "./digest.ts";
-import { comparePages, strayWrite, type PageVerdict } from "./oracle.ts";
+import { strayWrite, type PageVerdict } from "./oracle.ts";
 import { RamSnapshot } from "./snapshot.ts";
 import type { ConsoleLine, TrialOptions, TrialOutcome, TrialRecord, TrialResult } from "./types.ts";
 
@@ -84,16 +80,14 @@ function observe(lab: Lab, phase: (name: string) => void): Witness {
     witness.deadlock = deadlock;
     machine.stopReason = "the dumping CPU spins for ever";
   };
-  lab.onDumpStage = (stage) => {
-    phase(`dump ${stage}`);
-    if (stage !== "header") return;
-    if (!witness.snapshot) {
-      witness.snapshot = new RamSnapshot(machine.memory);
-      for (const disk of hardware.disks.values()) disk.guard.forbid();
-    }
-    // A second device may follow when the first one fails half-way.
-    const { device } = dumpOutcome(kernel);
-    const place = lab.dumpPartitions.find((p) => p.device === device)!;
+  lab.onDumpStage = (stage) => phase(`dump ${stage}`);
+  lab.onFreeze = (mayWrite) => {
+    const first = !witness.snapshot;
+    witness.snapshot ??= new RamSnapshot(machine.memory);
+    if (mayWrite === "anything") return;
+    if (first) for (const disk of hardware.disks.values()) disk.guard.forbid();
+    if (mayWrite === "nothing") return;
+    const place = lab.dumpPartitions.find((p) => p.device === mayWrite.device)!;
     hardware.disks.get(place.disk)!.guard.watch(place.startSector, place.startSector + place.sectors);
   };
   return witness;
@@ -109,13 +103,14 @@ function judge(lab: Lab, scenario: Scenario, witness: Witness): Judgement {
     const cause = `${stray.disk} was written outside the dump partition, first at sector ${stray.lba}`;
     return { outcome: "wrote-outside", cause };
   }
-  const dump = dumpOutcome(kernel);
+  const dump = reportOf(lab);
   if (witness.deadlock) return { outcome: "hang", cause: deadlockText(witness.deadlock) };
   if (dump.result === "running") return { outcome: "hang", cause: hangText(lab, dump) };
   if (dump.result === "not started") return { outcome: "refused", cause: "no dumper was registered" };
-  if (dump.result === "refused") return { outcome: fallbackOutcome(dump, "refused"), cause: refusalText(dump) };
-  if (dump.result === "incomplete") return { outcome: fallbackOutcome(dump, "incomplete"), cause: refusalText(dump) };
-  const verdict = compareCore(lab, witness, dump);
+  if (dump.result === "refused" || dump.result === "incomplete") {
+    return { outcome: dump.handedTo === undefined ? dump.result : "fell-back", cause: dump.reason };
+  }
+  const verdict = compareCore(lab, witness);
   if (typeof verdict === "string") return { outcome: "corrupt", cause: verdict };
   if (verdict.wrong) {
     const { physical, byte } = verdict.wrong;
@@ -134,9 +129,6 @@ function consoleHash(lab: Lab): string {
   }
   return ((hash ^ lab.hardware.machine.now()) >>> 0).toString(16).padStart(8, "0");
 }
-
-const fallbackOutcome = (dump: DumpOutcome, otherwise: TrialOutcome): TrialOutcome =>
-  dump.fallback === "netdump" ? "fell-back" : otherwise;
 
 function whyNoCrash(lab: Lab, scenario: Scenario): string {
   const { stopReason } = lab.hardware.machine;
@@ -166,7 +158,9 @@ function deadlockText(deadlock: Deadlock): string {
   return `${links.join("; ")} (${HELD_BY[deadlock.end]})`;
 }
 
-function hangText(lab: Lab, dump: DumpOutcome): string {
+function hangText(lab: Lab, dump: DumpReport): string {
+  const blocked = lab.dumper?.blockedOn?.();
+  if (blocked) return `the dump waits for ${blocked.on}: ${blocked.because}`;
   const { machine } = lab.hardware;
   const c = machine.cpus[dumpingCpu(lab)]!;
   const where = machine.nameFunction(c.functionId);
@@ -175,35 +169,23 @@ function hangText(lab: Lab, dump: DumpOutcome): string {
   return `the dump stood in stage "${dump.stage}" (${where})${second} when ${machine.stopReason ?? limit} ended the trial`;
 }
 
-function refusalText(dump: DumpOutcome): string {
-  const rejected = dump.rejected.map((r) => `${r.device}: ${r.reason}`).join("; ");
-  const reason = dump.reason ?? "unknown";
-  const text = rejected === "" ? reason : rejected;
-  return dump.fallback ? `${text} (${dump.fallback})` : text;
-}
-
-/** savecore, in memory, and the comparison. A string says why there was nothing to compare. */
-function compareCore(lab: Lab, witness: Witness, dump: DumpOutcome): PageVerdict | string {
+/** Holds the dump against RAM at the freeze. A string says why there was nothing to compare. */
+function compareCore(lab: Lab, witness: Witness): PageVerdict | string {
   const { snapshot } = witness;
   if (!snapshot) return "the dump says it is complete, but it never began to write";
-  const partition = lab.dumpPartitions.find((p) => p.device === dump.device);
-  if (!partition) return `the dump says it went to ${dump.device}, which is no dump device`;
-  const store = partition.store();
-  if (!hasDump(store)) return `${partition.device} holds no dump header`;
   try {
-    const image = openDump(store);
-    if (image.shortcomings.length > 0) return image.shortcomings.join("; ");
-    const sink = new PageStoreSink(lab.hardware.machine.memory.pool);
-    const layout = writeCore(image, sink);
-    const dd = diskdumpOf(lab.kernel)!;
-    const verdict = comparePages(sink.store, layout, snapshot, dd.touchedRanges(), dd.biasBytes);
-    sink.store.clear();
-    return verdict;
+    return lab.dumper!.judge(snapshot);
   } catch (error) {
     if (error instanceof UsageError) return `savecore cannot read the dump: ${error.message}`;
     throw error;
   }
 }
+
+const NOT_STARTED: DumpReport = {
+  ...{ result: "not started", reason: "", device: undefined, stage: "idle", pagesWritten: 0, handedTo: undefined },
+};
+
+const reportOf = (lab: Lab): DumpReport => lab.dumper?.report() ?? NOT_STARTED;
 
 function recordOf(
   lab: Lab,
@@ -215,7 +197,7 @@ function recordOf(
 ): TrialRecord {
   const { kernel, hardware } = lab;
   const { crash } = kernel;
-  const dump = dumpOutcome(kernel);
+  const dump = reportOf(lab);
   const digest = options.digest ? partitionDigest(lab, dump.device) : undefined;
   return {
     scenario: scenario.name,

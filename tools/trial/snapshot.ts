@@ -3,6 +3,8 @@ import { FRAME_SIZE, HOLE } from "../../emulator/memory/pool.ts";
 import type { PhysicalMemory } from "../../emulator/memory/memory.ts";
 import { PageSimd } from "../../emulator/memory/simd.ts";
 
+const ZEROES = new Uint8Array(FRAME_SIZE);
+
 export class RamSnapshot {
   readonly memory: PhysicalMemory;
   /** Slot of each page at the freeze; a share of each is ours, so that writes go elsewhere. */
@@ -61,6 +63,22 @@ export class RamSnapshot {
     const byte = (s: number, i: number): number => (s === HOLE ? 0 : u8[s * FRAME_SIZE + i]!);
     for (let i = from; i < FRAME_SIZE; i++) if (byte(this.slotOf(page), i) !== byte(slot, i)) return i;
     return -1;
+  }
+
+  /** True when `bytes`, a page frame of them, are what the page held at the freeze. */
+  holds(page: number, bytes: Uint8Array): boolean {
+    return Buffer.compare(this.bytesOf(page), bytes) === 0;
+  }
+
+  /** Index of the first byte in which `bytes` differ from the page at the freeze, or -1. */
+  differenceIn(page: number, bytes: Uint8Array): number {
+    const then = this.bytesOf(page);
+    return bytes.findIndex((byte, i) => byte !== then[i]);
+  }
+
+  private bytesOf(page: number): Uint8Array {
+    const slot = this.slotOf(page);
+    return slot === HOLE ? ZEROES : this.memory.pool.bytes(slot);
   }
 
   /** True when every byte in which a frame differs from the page at the freeze lies in one of `ranges` (physical addresses). */

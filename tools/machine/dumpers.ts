@@ -1,0 +1,6 @@
+// The dumpers by name. One that is not here is a name only: AVAILABLE_DUMPERS (scenario/dumpers.ts) says so to users.
+import type { Dumper } from "../scenario/scenario.ts";
+import type { DumperKind } from "./dumper.ts";
+import { diskdump } from "./dumpers/diskdump.ts";
+
+export const DUMPER_KINDS: Readonly<Partial<Record<Dumper, DumperKind>>> = { diskdump };
