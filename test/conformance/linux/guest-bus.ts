@@ -72,7 +72,7 @@ export class GuestBus {
     this.host = host;
   }
 
-  /** Plugs a device into a slot (2 to 6: those whose interrupts the guest's firmware describes). */
+  /** Plugs a device into a slot (one that has an INTx pin: 2 to 6, whose interrupts the guest's firmware describes). */
   plug(device: PciDevice, slot: number, func = 0): void {
     const entry: Plugged = { device, devfn: (slot << 3) | func, asserted: false, legacy: new Set() };
     device.onInterruptLine = (asserted) => {

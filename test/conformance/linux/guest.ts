@@ -1,5 +1,6 @@
-// A Linux guest: a PC without disks, run on virtual time and talked to over its serial line.
+// A Linux guest: a PC without disks of its own, run on virtual time and talked to over its serial line.
 import { readFileSync } from "node:fs";
+import { Board } from "./board.ts";
 import { GuestBus, GuestHost } from "./guest-bus.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import { DONE_MARK, READY } from "./initramfs.ts";
@@ -24,6 +25,8 @@ export interface Snapshot {
   readonly state: ArrayBuffer;
   /** Virtual time at which it was taken. */
   readonly ns: number;
+  /** The configuration space of what is ours on its board. */
+  readonly board: Uint8Array;
 }
 
 export interface CommandResult {
@@ -42,6 +45,7 @@ export class Guest {
   readonly log = new RegisterLog();
   readonly bus: GuestBus;
   readonly host: GuestHost;
+  readonly board: Board;
   /** Everything that came over the serial line. */
   transcript = "";
   private readonly loaded: LoadedV86;
@@ -57,6 +61,7 @@ export class Guest {
     const { emulator } = loaded;
     this.host = new GuestHost(new GuestMemory(emulator.v86.cpu, MEMORY_BYTES));
     bus.start(emulator.v86.cpu, this.host);
+    this.board = new Board(emulator.v86.cpu, this.host, bus);
     emulator.v86.yield = (sleepMs, tick) => {
       this.sleepMs = sleepMs;
       this.pendingTick = tick;
@@ -90,11 +95,14 @@ export class Guest {
 
   /** A guest as it was when `snapshot` was taken. */
   static async restore(files: LinuxFiles, snapshot: Snapshot): Promise<Guest> {
-    return Guest.make(files, snapshot.ns, { state: snapshot.state });
+    const guest = await Guest.make(files, snapshot.ns, { state: snapshot.state });
+    guest.board.configure(snapshot.board);
+    return guest;
   }
 
   snapshot(): Snapshot {
-    return { ns: this.clock.nowNs(), state: this.loaded.emulator.v86.save_state() };
+    const { clock, board, loaded } = this;
+    return { ns: clock.nowNs(), board: board.configuration(), state: loaded.emulator.v86.save_state() };
   }
 
   /** Types a command and waits for its end. Throws, with what the guest printed last, when it takes too long. */

@@ -11,7 +11,7 @@ import type { BootedLinux } from "./snapshot.ts";
 
 const SECTOR = 512;
 export const DISK_BYTES = 64 * 2 ** 20;
-/** The slot that the adapter sits in. */
+/** The slot that a card sits in. */
 const SLOT = 3;
 
 export interface AdapterUnderTest {
@@ -19,17 +19,26 @@ export interface AdapterUnderTest {
   readonly adapter: string;
   /** The stock module; what it depends on is loaded first. */
   readonly module: string;
-  /** Makes the adapter with `disk` as its only one. */
-  readonly build: (host: GuestHost, disk: ScsiDisk) => PciDevice;
-  /** The PCI function it is; default 0. */
-  readonly func?: number;
+  /** Puts the adapter into the guest, with `disk` as its only one. */
+  readonly insert: (guest: Guest, disk: ScsiDisk) => PciDevice;
 }
+
+/** For `insert`: an adapter that is a card, powered on and put into a slot of the running guest. */
+export const card =
+  (build: (host: GuestHost, disk: ScsiDisk) => PciDevice) =>
+  (guest: Guest, disk: ScsiDisk): PciDevice => {
+    const device = build(guest.host, disk);
+    device.reset();
+    guest.bus.plug(device, SLOT);
+    return device;
+  };
 
 /** A disk that remembers what it was asked, and how much was under way. */
 export class WatchedDisk extends ScsiDisk {
   /** Operation codes, in order. */
   readonly opcodes: number[] = [];
   readonly resets: ResetKind[] = [];
+  /** Commands under way that were aborted. */
   aborts = 0;
   peakOutstanding = 0;
 
@@ -39,8 +48,9 @@ export class WatchedDisk extends ScsiDisk {
     this.peakOutstanding = Math.max(this.peakOutstanding, this.outstanding);
   }
   override abort(command: ScsiCommand): boolean {
-    this.aborts++;
-    return super.abort(command);
+    const found = super.abort(command);
+    if (found) this.aborts++;
+    return found;
   }
   override reset(kind: ResetKind): void {
     this.resets.push(kind);
@@ -62,19 +72,16 @@ export class LinuxLab {
     this.module = module;
   }
 
-  /** A guest fresh from boot, the adapter in its slot, no driver yet. */
+  /** A guest fresh from boot, the adapter in its place, no driver yet. */
   static async make(
     linux: BootedLinux,
     under: AdapterUnderTest,
     options: Partial<ScsiDiskOptions> = {},
   ): Promise<LinuxLab> {
     const guest = await Guest.restore(linux.files, linux.snapshot);
-    const { host, bus } = guest;
+    const { host } = guest;
     const disk = new WatchedDisk(host.events, host.memory.pool, { name: "sda", sizeBytes: DISK_BYTES, ...options });
-    const device = under.build(host, disk);
-    device.reset();
-    bus.plug(device, SLOT, under.func);
-    return new LinuxLab(guest, disk, device, under.module);
+    return new LinuxLab(guest, disk, under.insert(guest, disk), under.module);
   }
 
   /** Lets Linux find the adapter and loads the driver; true when a disk came up. */

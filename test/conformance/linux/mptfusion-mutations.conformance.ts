@@ -5,7 +5,7 @@ import { FusionMptChip } from "../../../hba/mptfusion/chip.ts";
 import { MessageUnit } from "../../../hba/mptfusion/chip-message-unit.ts";
 import type { FusionVariant } from "../../../hba/mptfusion/chip-profile.ts";
 import { conformanceCell } from "../cell.ts";
-import { LinuxLab, type AdapterUnderTest } from "./lab.ts";
+import { LinuxLab, card, type AdapterUnderTest } from "./lab.ts";
 import { readByCommand } from "./scsi-ioctls.ts";
 import { linuxOrReason } from "./suite.ts";
 import type { BootedLinux } from "./snapshot.ts";
@@ -17,11 +17,11 @@ const INQUIRY = [0x12, 0, 0, 0, 255, 0];
 const chipOf = (variant: FusionVariant, module: string): AdapterUnderTest => ({
   adapter: module,
   module,
-  build(host, disk) {
+  insert: card((host, disk) => {
     const chip = new FusionMptChip(host, "mpt0", { variant });
     chip.attach(0, disk);
     return chip;
-  },
+  }),
 });
 
 /** Every address reply goes through `change` before the host sees it. */

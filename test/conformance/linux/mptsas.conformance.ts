@@ -1,22 +1,23 @@
 // Goal: Linux's own driver takes our SAS1068 for the real one. Method: linuxSuite, and what it makes of the topology.
 import { expect, test } from "vitest";
 import { FusionMptChip } from "../../../hba/mptfusion/chip.ts";
-import type { AdapterUnderTest } from "./lab.ts";
-import { linuxSuite } from "./suite.ts";
+import { card, type AdapterUnderTest } from "./lab.ts";
+import { linuxSuite, scsiWords } from "./suite.ts";
 
 const mptsas: AdapterUnderTest = {
   adapter: "mptsas",
   module: "mptsas",
-  build(host, disk) {
+  insert: card((host, disk) => {
     const chip = new FusionMptChip(host, "mpt0", { variant: "sas1068" });
     chip.attach(0, disk);
     return chip;
-  },
+  }),
 };
 
 linuxSuite(
   mptsas,
   {
+    ...scsiWords,
     probed: [/ioc0: LSISAS1068 B0: Capabilities=\{Initiator\}/, /attaching ssp device/],
     aborted: /task abort: SUCCESS/,
     // The write, its repetition, and the TEST UNIT READY after the abort.

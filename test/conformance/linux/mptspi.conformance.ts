@@ -1,22 +1,23 @@
 // Goal: Linux's own driver takes our 53C1030 for the real one. Method: linuxSuite, and domain validation.
 import { expect, test } from "vitest";
 import { FusionMptChip } from "../../../hba/mptfusion/chip.ts";
-import type { AdapterUnderTest } from "./lab.ts";
-import { linuxSuite } from "./suite.ts";
+import { card, type AdapterUnderTest } from "./lab.ts";
+import { linuxSuite, scsiWords } from "./suite.ts";
 
 const mptspi: AdapterUnderTest = {
   adapter: "mptspi",
   module: "mptspi",
-  build(host, disk) {
+  insert: card((host, disk) => {
     const chip = new FusionMptChip(host, "mpt0", { variant: "53c1030" });
     chip.attach(0, disk);
     return chip;
-  },
+  }),
 };
 
 linuxSuite(
   mptspi,
   {
+    ...scsiWords,
     probed: [
       /ioc0: LSI53C1030 C0: Capabilities=\{Initiator\}/,
       /Beginning Domain Validation/,

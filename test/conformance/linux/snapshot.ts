@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OUTPUT_FOLDER } from "../record.ts";
+import { BOARD_FILES } from "./board.ts";
 import { COMMAND_LINE, Guest, type Snapshot } from "./guest.ts";
 import { initramfs } from "./initramfs.ts";
 import { ModuleTree } from "./modules.ts";
@@ -21,14 +22,29 @@ export interface BootedLinux {
   readonly snapshot: Snapshot;
 }
 
+/** The board's configuration space. */
+const BOARD_BYTES = 256;
+/** A snapshot's file: its time, the board, the state. */
+const STATE_AT = 8 + BOARD_BYTES;
+
 function read(file: string): Snapshot | undefined {
   try {
     const bytes = readFileSync(file);
-    const ns = bytes.readDoubleLE(0);
-    return { ns, state: bytes.buffer.slice(bytes.byteOffset + 8, bytes.byteOffset + bytes.length) as ArrayBuffer };
+    return {
+      ns: bytes.readDoubleLE(0),
+      board: Uint8Array.from(bytes.subarray(8, STATE_AT)),
+      state: bytes.buffer.slice(bytes.byteOffset + STATE_AT, bytes.byteOffset + bytes.length) as ArrayBuffer,
+    };
   } catch {
     return undefined;
   }
+}
+
+function write(file: string, { ns, board, state }: Snapshot): void {
+  const time = Buffer.alloc(8);
+  time.writeDoubleLE(ns);
+  writeFileSync(`${file}.new`, Buffer.concat([time, board, new Uint8Array(state)]));
+  renameSync(`${file}.new`, file);
 }
 
 /** The booted guest's snapshot, made now when there is none. Throws Unavailable where the packages cannot be had. */
@@ -41,17 +57,15 @@ export async function bootedLinux(): Promise<BootedLinux> {
   const key = createHash("sha256")
     .update(`${COMMAND_LINE} ${NS_PER_INSTRUCTION} ${process.versions.v8}\n`)
     .update(initrd);
-  for (const file of [files.kernel, files.bios, files.vgaBios, ...V86_FILES]) key.update(readFileSync(file));
+  for (const file of [files.kernel, files.bios, files.vgaBios, ...V86_FILES, ...BOARD_FILES])
+    key.update(readFileSync(file));
   const name = `booted-${key.digest("hex").slice(0, 16)}.state`;
   let snapshot = read(join(FOLDER, name));
   if (!snapshot) {
     snapshot = (await Guest.boot(files, initrd)).snapshot();
     mkdirSync(FOLDER, { recursive: true });
     for (const old of readdirSync(FOLDER)) if (/^booted-.*\.state/.test(old)) rmSync(join(FOLDER, old));
-    const time = Buffer.alloc(8);
-    time.writeDoubleLE(snapshot.ns);
-    writeFileSync(join(FOLDER, `${name}.new`), Buffer.concat([time, new Uint8Array(snapshot.state)]));
-    renameSync(join(FOLDER, `${name}.new`), join(FOLDER, name));
+    write(join(FOLDER, name), snapshot);
   }
   return { files, snapshot };
 }

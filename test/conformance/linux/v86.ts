@@ -34,7 +34,15 @@ export interface V86Cpu {
   write_blob(bytes: Uint8Array, address: number): void;
   device_raise_irq(irq: number): void;
   device_lower_irq(irq: number): void;
-  readonly devices: { readonly pci: { readonly isa_bridge_space8: Uint8Array } };
+  /** Who answers at each I/O port. */
+  readonly io: { readonly ports: object[]; create_empty_entry(): object };
+  readonly devices: {
+    readonly pci: {
+      readonly isa_bridge_space8: Uint8Array;
+      /** Configuration spaces by bus, slot and function. */
+      readonly device_spaces: (Int32Array | undefined)[];
+    };
+  };
 }
 
 export interface V86Machine {
@@ -61,6 +69,24 @@ export interface V86Options {
   readonly initrd?: ArrayBuffer;
   readonly commandLine?: string;
   readonly state?: ArrayBuffer;
+}
+
+/** Where v86 has its own IDE function, which is always there: slot 1E, function 0. */
+export const OWN_IDE_DEVFN = 0x1e << 3;
+/** The ports of its two channels, and those that its bus master has at power-on: first port, how many. */
+const OWN_IDE_PORTS = [
+  [0x1f0, 8],
+  [0x3f6, 1],
+  [0x170, 8],
+  [0x376, 1],
+  [0xb400, 16],
+] as const;
+
+/** Takes v86's IDE function off the bus: nothing reaches it any more, and a snapshot does not have it. */
+export function removeOwnIde({ io, devices }: V86Cpu): void {
+  devices.pci.device_spaces[OWN_IDE_DEVFN] = undefined;
+  for (const [first, count] of OWN_IDE_PORTS)
+    for (let port = first; port < first + count; port++) io.ports[port] = io.create_empty_entry();
 }
 
 /** Where the core counts instructions, in its own memory: a 32-bit word. */
