@@ -1,6 +1,7 @@
 // Goal: Linux's own driver takes our PIIX4 IDE function and our ATA drive for real ones. Method: linuxSuite, and what only ATA has.
 import { expect, test, vi } from "vitest";
-import { DISK_BYTES, md5, type AdapterUnderTest, type LinuxLab } from "./lab.ts";
+import { DISK_BYTES, md5, type LinuxLab } from "./lab.ts";
+import { piix4 } from "./piix4.ts";
 import { readByCommand } from "./scsi-ioctls.ts";
 import { BAD_SECTOR, laySource, linuxSuite, readsAgain, SOURCE_BYTES } from "./suite.ts";
 
@@ -19,17 +20,8 @@ const setMultiple = (sectors: number): number[] => {
   return cdb;
 };
 
-const ide: AdapterUnderTest = {
-  adapter: "ide",
-  module: "ata_piix",
-  insert({ board }, disk) {
-    board.ide.attach(0, disk);
-    return board.ide;
-  },
-};
-
 linuxSuite(
-  ide,
+  piix4,
   {
     probed: [
       /ata1: PATA max UDMA\/33 cmd 0x1f0 ctl 0x3f6 .* irq 14/,

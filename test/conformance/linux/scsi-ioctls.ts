@@ -13,6 +13,9 @@ const DATA_OFFSET = SENSE_OFFSET + SENSE_BYTES;
 const FROM_DEVICE = -3;
 const TIMEOUT_MS = 20_000;
 
+/** INQUIRY that asks for more than there is. */
+export const INQUIRY_255: readonly number[] = [0x12, 0, 0, 0, 255, 0];
+
 export interface ScsiAnswer {
   readonly status: number;
   readonly hostStatus: number;

@@ -5,12 +5,11 @@ import type { ResetKind } from "../../../emulator/disk/scsi-command.ts";
 import { conformanceCell, type Cell } from "../cell.ts";
 import { DISK_BYTES, LinuxLab, pattern, md5, type AdapterUnderTest } from "./lab.ts";
 import { Unavailable } from "./packages.ts";
-import { readByCommand, resetByHand } from "./scsi-ioctls.ts";
+import { INQUIRY_255, readByCommand, resetByHand } from "./scsi-ioctls.ts";
 import { bootedLinux, type BootedLinux } from "./snapshot.ts";
 
 const MIB = 2 ** 20;
 const SECTOR = 512;
-const INQUIRY = 0x12;
 
 /** What differs between drivers: the words they print, and what their error handling does. */
 export interface DriverWords {
@@ -157,7 +156,7 @@ export function linuxSuite(
     if (words.residual)
       test("tells Linux the residual of a short transfer", (context) => {
         const l = lab(context);
-        const answer = readByCommand(l, [INQUIRY, 0, 0, 0, 255, 0], 255);
+        const answer = readByCommand(l, INQUIRY_255, 255);
         const length = 5 + answer.data[4]!;
         expect(answer).toMatchObject({ status: 0, hostStatus: 0, residual: 255 - length });
         expect(new TextDecoder().decode(answer.data.subarray(8, 16))).toBe("DUMPLAB ");

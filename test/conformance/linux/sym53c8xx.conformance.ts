@@ -1,22 +1,9 @@
 // Goal: Linux's own driver, with its own SCRIPTS, takes our 53C8xx for the real one. Method: linuxSuite on two chips.
-import { Sym53c8xxChip } from "../../../hba/sym53c8xx/chip.ts";
-import type { SymVariant } from "../../../hba/sym53c8xx/chip-profile.ts";
-import { card, type AdapterUnderTest } from "./lab.ts";
 import { linuxSuite, scsiWords } from "./suite.ts";
+import { sym53c875, sym53c895a } from "./sym53c8xx.ts";
 
-const sym = (variant: SymVariant): AdapterUnderTest => ({
-  adapter: "sym53c8xx",
-  module: "sym53c8xx",
-  insert: card((host, disk) => {
-    const chip = new Sym53c8xxChip(host, "sym0", { variant });
-    chip.attach(0, disk);
-    return chip;
-  }),
-});
-
-linuxSuite(sym("53c895a"), {
+const words = {
   ...scsiWords,
-  probed: [/sym0: <895a>/],
   aborted: /ABORT operation complete/,
   silence: { kind: "bus hang", on: "write", count: 1 },
   recovered: [/BUS RESET operation complete/],
@@ -25,4 +12,7 @@ linuxSuite(sym("53c895a"), {
     { ask: "bus", reaches: "bus" },
     { ask: "host", reaches: "bus" },
   ],
-});
+} as const;
+
+linuxSuite(sym53c895a, { ...words, probed: [/sym0: <895a>/] });
+linuxSuite(sym53c875, { ...words, probed: [/sym0: <875>/] });
