@@ -1,9 +1,11 @@
-// Before the suites: forget old records. After them: the matrix.
+// Before the suites: forget what earlier runs left. After them: the matrix.
+import { clearLock } from "./linux/lock.ts";
 import { matrixText } from "./matrix.ts";
 import { clearRecords, readRecords } from "./record.ts";
 
 export function setup(): void {
   clearRecords();
+  clearLock();
 }
 
 export function teardown(): void {

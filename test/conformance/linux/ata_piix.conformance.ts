@@ -1,5 +1,6 @@
 // Goal: Linux's own driver takes our PIIX4 IDE function and our ATA drive for real ones. Method: linuxSuite, and what only ATA has.
 import { expect, test, vi } from "vitest";
+import { ScsiDisk } from "../../../emulator/disk/scsi-disk.ts";
 import { DISK_BYTES, md5, type LinuxLab } from "./lab.ts";
 import { piix4 } from "./piix4.ts";
 import { readByCommand } from "./scsi-ioctls.ts";
@@ -43,7 +44,7 @@ linuxSuite(
     // SG_SCSI_RESET ends in EIO: libata offers no reset that waits for its result.
     resets: [],
   },
-  ({ lab, cell }) => {
+  ({ lab, another, cell }) => {
     /** The drive's command register, spied upon: operation codes since the last call. */
     const commandsOf = (l: LinuxLab): (() => number[]) => {
       const spy = vi.spyOn(l.guest.board.ide.channels[0].drives[0]!, "writeCommand");
@@ -73,11 +74,24 @@ linuxSuite(
       cell.exercised("channel reset");
     });
 
+    /** Loads libata and the driver anew; the mode that Linux then chooses for the drive. */
+    const reload = (l: LinuxLab, parameters: string): string => {
+      l.expect(`rmmod ata_piix; rmmod libata; insmod /modules/libata.ko ${parameters}; load ata_piix`);
+      expect(l.waitForDisk()).toBe(true);
+      return l.expect("cat /sys/class/ata_device/dev1.0/xfer_mode");
+    };
+
+    test("moves data by multiword DMA when Linux is told to", (context) => {
+      const l = lab(context);
+      expect(reload(l, "force=1.00:mwdma2")).toBe("XFER_MW_DMA_2");
+      expect(l.guest.board.ide.channels[0].drives[0]!.modes.dma).toEqual({ kind: "mwdma", mode: 2 });
+      readsAgain(l);
+      cell.exercised("multiword DMA");
+    });
+
     test("moves the same data by port when Linux may not use DMA, a sector at a time and sixteen", (context) => {
       const l = lab(context);
-      l.expect("rmmod ata_piix; rmmod libata; insmod /modules/libata.ko dma=0; load ata_piix");
-      expect(l.waitForDisk()).toBe(true);
-      expect(l.expect("cat /sys/class/ata_device/dev1.0/xfer_mode")).toBe("XFER_PIO_4");
+      expect(reload(l, "dma=0")).toBe("XFER_PIO_4");
       const data = laySource(l, 4);
       const commands = commandsOf(l);
       /** Writes 4 MiB at `mib` and reads them again; both sides compare. */
@@ -96,6 +110,37 @@ linuxSuite(
       thereAndBack(16);
       expect(commands()).toEqual(expect.arrayContaining([WRITE_MULTIPLE_EXT, READ_MULTIPLE]));
       cell.exercised("4 MiB each way by port, single sectors and multiple");
+    });
+
+    test("serves drives on both channels at once, and a slave beside its master", async (context) => {
+      const disks: ScsiDisk[] = [];
+      const l = await another(context, {
+        ...piix4,
+        insert({ board, host }, disk) {
+          const more = ["sdb", "sdc"].map(
+            (name) => new ScsiDisk(host.events, host.memory.pool, { name, sizeBytes: DISK_BYTES }),
+          );
+          disks.push(disk, ...more);
+          disks.forEach((one, position) => board.ide.attach(position, one));
+          return board.ide;
+        },
+      });
+      expect(l.probe()).toBe(true);
+      l.expect("while ! [ -b /dev/sdc ]; do sleep 1; done");
+      const messages = l.messages();
+      for (const drive of ["ata1.00", "ata1.01", "ata2.00"]) expect(messages).toContain(`${drive}: ATA-6: DUMPLAB`);
+      const data = laySource(l, 5);
+      const copies = ["sda", "sdb", "sdc"].map((name) => `dd if=/tmp/n of=/dev/${name} bs=64k conv=fsync &`);
+      l.expect(`${copies.join(" ")} wait`);
+      for (const disk of disks) {
+        const bytes = new Uint8Array(SOURCE_BYTES);
+        disk.media.store.read(0, bytes);
+        expect(md5(bytes)).toBe(md5(data));
+      }
+      const counts = l.expect("awk '/ata_piix/ { print $1, $2 }' /proc/interrupts");
+      expect(counts).toMatch(/^14: [1-9]\d*\n15: [1-9]\d*$/);
+      expect(l.guest.host.complaints).toEqual([]);
+      cell.exercised("three drives on two channels");
     });
 
     test("never waits for an interrupt that was lost, or takes one that nobody wants", (context) => {

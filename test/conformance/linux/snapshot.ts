@@ -6,6 +6,7 @@ import { OUTPUT_FOLDER } from "../record.ts";
 import { BOARD_FILES } from "./board.ts";
 import { COMMAND_LINE, Guest, type Snapshot } from "./guest.ts";
 import { initramfs } from "./initramfs.ts";
+import { alone } from "./lock.ts";
 import { ModuleTree } from "./modules.ts";
 import { linuxFiles, type LinuxFiles } from "./packages.ts";
 import { NS_PER_INSTRUCTION } from "./virtual-clock.ts";
@@ -48,7 +49,9 @@ function write(file: string, { ns, board, state }: Snapshot): void {
 }
 
 /** The booted guest's snapshot, made now when there is none. Throws Unavailable where the packages cannot be had. */
-export async function bootedLinux(): Promise<BootedLinux> {
+export const bootedLinux = (): Promise<BootedLinux> => alone(bootOrRead);
+
+async function bootOrRead(): Promise<BootedLinux> {
   const files = linuxFiles();
   const modules = new ModuleTree(files.modules);
   const all = modules.loadOrder(...CHECKSUMS, "sd_mod", ...DRIVERS);
