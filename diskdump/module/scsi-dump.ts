@@ -40,6 +40,8 @@ const REQUEST_BYTES = 256;
 const WCE_AT = 14;
 const PAGE_CODE_AT = 12;
 const WCE = 0x04;
+/** A sanity check's "perhaps": the device is used only when none is better and risky dumps are allowed. */
+const RISKY = 1;
 
 const scsi_dump_data = struct("scsi_dump_data", {
   scsi_dump_device_ops: ops_struct,
@@ -119,7 +121,8 @@ const sdevOf = (device: DumpDevice): scsi_device => device.device as scsi_device
 
 /**
  * Is the device sane enough for I/O?
- * Returns: 0 yes, negative no, positive perhaps. The host_lock is never broken open: held means no.
+ * Returns: 0 yes, negative no, positive perhaps. The host_lock is never broken open: held means no, or, when it is the one
+ * io_request_lock of 2.4, perhaps.
  */
 const scsi_dump_sanity_check = kfunc("scsi_dump_sanity_check", function* (sd: ScsiDump, device: DumpDevice) {
   const sdev = sdevOf(device);
@@ -150,6 +153,11 @@ const scsi_dump_sanity_check = kfunc("scsi_dump_sanity_check", function* (sd: Sc
     }
   }
   if (spin_is_locked(host.host_lock)) {
+    // RHEL3: a lock of the whole machine may be held for another adapter's sake. Whoever dares waits for it.
+    if (K.flavour.scsi.isSharedLock(host)) {
+      yield* printk(`scsi_dump: io_request_lock is held: ${where(sdev)}\n`, 4);
+      return RISKY;
+    }
     yield* printk(`scsi_dump: host_lock is held: ${where(sdev)}\n`, 4);
     device.failure = "host_lock held";
     return -EIO;

@@ -249,7 +249,7 @@ const mptscsih_flush_running_cmds = kfunc("mptscsih_flush_running_cmds", functio
     scsi_dma_unmap(cmd, hd.ioc.pcidev);
     cmd.s.result = DID_RESET << 16;
     cmd.s.host_scribble = 0;
-    yield* cmd.scsi_done!(cmd);
+    yield* K.flavour.scsi.callDone(cmd);
   }
 });
 

@@ -1,6 +1,7 @@
 // SCSI commands to messages and back (mptscsih_qcmd, mptscsih_io_done; mptscsih.c of 2.6.9). The dump's hot path.
 import { finished, isFinished, step, valueOf, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, STORE_NS } from "../../kernel-sim/abi/ram.ts";
+import { K } from "../../kernel-sim/core/kernel.ts";
 import { kquick } from "../../kernel-sim/core/kfunc.ts";
 import {
   DMA_FROM_DEVICE,
@@ -223,7 +224,7 @@ export const mptscsih_io_done = kquick(
       cmd.s.result = 0;
     } else cmd.s.result = resultOf(cmd, ioc, index, mr);
     if (hasChain(ioc, index)) return freeChainThenDone(ioc, index, cmd);
-    const done = cmd.scsi_done!(cmd);
+    const done = K.flavour.scsi.callDone(cmd);
     return isFinished(done) ? finished(1) : afterDone(done);
   },
   "mptscsih",
@@ -235,7 +236,7 @@ function* freeChainThenDone(
   cmd: scsi_cmnd | undefined,
 ): Generator<void, number, void> {
   yield* mptscsih_freeChainBuffers(ioc, index);
-  if (cmd) yield* cmd.scsi_done!(cmd);
+  if (cmd) yield* K.flavour.scsi.callDone(cmd);
   return 1;
 }
 function* afterDone(done: Running): Generator<void, number, void> {

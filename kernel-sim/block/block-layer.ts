@@ -41,6 +41,9 @@ export class BlockLayer {
 
 /** Sets the block layer up; called by whoever needs it first. */
 export function blk_dev_init(): BlockLayer {
-  K.block ??= new BlockLayer();
+  if (!K.block) {
+    K.block = new BlockLayer();
+    K.flavour.block.init();
+  }
   return K.block;
 }

@@ -65,7 +65,7 @@ export const generic_make_request = kfunc("generic_make_request", function* (bio
     bio.bdev = whole;
     bio.s.bi_bdev = whole.addr;
   }
-  yield* __make_request(q, bio);
+  yield* K.flavour.block.makeRequest(q, bio);
 });
 
 /** Merges a bio into a queued request or queues a new one. Context: process. Locks: queue_lock, inside. */
@@ -108,6 +108,12 @@ export const __make_request = kfunc("__make_request", function* (q: RequestQueue
 });
 
 function addRequest(q: RequestQueue, rq: Request, bio: Bio, barrier: boolean, sectors: number): Running {
+  fillRequest(q, rq, bio, barrier, sectors);
+  return __elv_add_request(q, rq, barrier ? ELEVATOR_INSERT_BACK : ELEVATOR_INSERT_SORT, 0);
+}
+
+/** What a request takes over from its first bio. */
+export function fillRequest(q: RequestQueue, rq: Request, bio: Bio, barrier: boolean, sectors: number): void {
   const { s } = rq;
   s.flags = s.flags | REQ_CMD | (barrier ? REQ_HARDBARRIER | REQ_SOFTBARRIER | REQ_NOMERGE : 0);
   s.sector = bio.s.bi_sector;
@@ -125,11 +131,10 @@ function addRequest(q: RequestQueue, rq: Request, bio: Bio, barrier: boolean, se
   s.nr_phys_segments = countSegments(q, rq);
   s.nr_hw_segments = s.nr_phys_segments;
   drive_stat_acct(rq, sectors, true);
-  return __elv_add_request(q, rq, barrier ? ELEVATOR_INSERT_BACK : ELEVATOR_INSERT_SORT, 0);
 }
 
 /** True when the request can take the bio within the queue's limits, and has taken it. */
-function mergeBio(q: RequestQueue, target: MergeTarget, bio: Bio, sectors: number): boolean {
+export function mergeBio(q: RequestQueue, target: MergeTarget, bio: Bio, sectors: number): boolean {
   const rq = target.rq!;
   const { s } = rq;
   if (s.nr_sectors + sectors > q.s.max_sectors) return false;

@@ -1,7 +1,7 @@
 // Request queues: limits, the request pool, plugging, starting and stopping (drivers/block/ll_rw_blk.c of 2.6.9).
 //
 // The lock is a property of the queue: each queue has its own here, and all may share one (the io_request_lock of 2.4).
-import { step, type Running } from "../../emulator/cpu/cpu.ts";
+import { finished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { peek32, poke32 } from "../abi/ram.ts";
 import { deadline_data, request_list, request_queue } from "../abi/structs/block.ts";
 import { completion } from "../abi/structs/base.ts";
@@ -26,7 +26,6 @@ import { kfree, kmalloc } from "../mm/slab.ts";
 import { blk_dev_init } from "./block-layer.ts";
 import type { Gendisk } from "./gendisk.ts";
 import { REQ_NOMERGE, REQ_SOFTBARRIER, REQ_SPECIAL, type Request } from "./request.ts";
-import { free_pool_request, freed_request } from "./request-pool.ts";
 
 export {
   blk_requeue_request,
@@ -35,7 +34,7 @@ export {
   elv_queue_empty,
   __elv_add_request,
 } from "./elevator.ts";
-export { blk_get_request, get_request_wait } from "./request-pool.ts";
+export { blk_get_request } from "./request-pool.ts";
 export { __make_request, generic_make_request, submit_bio } from "./make-request.ts";
 
 /** queue_flags bits. */
@@ -52,7 +51,7 @@ export const BLKDEV_MIN_RQ = 4;
 export const BLKDEV_MAX_RQ = 128;
 /** Jiffies until a plugged queue starts on its own, and the requests that start it at once. */
 const UNPLUG_DELAY_MS = 3;
-const UNPLUG_THRESH = 4;
+export const UNPLUG_THRESH = 4;
 const ENOMEM = 12;
 const EOPNOTSUPP = 95;
 
@@ -98,14 +97,15 @@ export class RequestQueue {
     this.queue_head = this.addr;
     INIT_LIST_HEAD(this.queue_head);
     this.request_fn = request_fn;
-    this.queue_lock = lock ?? new Spinlock(at("__queue_lock"), `${name}.queue_lock`);
+    this.queue_lock = lock ?? K.flavour.block.sharedLock() ?? new Spinlock(at("__queue_lock"), `${name}.queue_lock`);
     s.queue_lock = this.queue_lock.addr;
     s.request_fn = textAddressOf((request_fn as unknown as { id?: number }).id ?? 0);
     s.unplug_fn = textAddressOf(generic_unplug_device.id);
     s.queue_flags = QUEUE_FLAG_CLUSTER;
-    s.nr_requests = BLKDEV_MAX_RQ;
-    s.nr_congestion_on = BLKDEV_MAX_RQ - (BLKDEV_MAX_RQ >>> 3) + 1;
-    s.nr_congestion_off = BLKDEV_MAX_RQ - (BLKDEV_MAX_RQ >>> 3) - (BLKDEV_MAX_RQ >>> 4) - 1;
+    const { requestsPerDirection: most, unplugThreshold } = K.flavour.block;
+    s.nr_requests = most;
+    s.nr_congestion_on = most - (most >>> 3) + 1;
+    s.nr_congestion_off = most - (most >>> 3) - (most >>> 4) - 1;
     s.max_sectors = 255;
     s.max_hw_sectors = 255;
     s.max_phys_segments = 128;
@@ -113,7 +113,7 @@ export class RequestQueue {
     s.hardsect_size = 512;
     s.max_segment_size = this.maxSegmentSize;
     s.seg_boundary_mask = 0xffffffff;
-    s.unplug_thresh = UNPLUG_THRESH;
+    s.unplug_thresh = unplugThreshold;
     s.unplug_delay = Math.max(1, Math.floor((UNPLUG_DELAY_MS * K.hz) / 1000));
     this.rl = K.view(request_list, at("rq"));
     const waitAt = this.rl.addr + K.offsetOf(request_list, "wait");
@@ -152,7 +152,7 @@ export function blk_init_queue(
   request_fn: RequestFn,
   lock?: Spinlock,
   name = "queue",
-  elevator: ElevatorName = "deadline",
+  elevator: ElevatorName = K.flavour.block.elevator,
 ): RequestQueue {
   const layer = blk_dev_init();
   const q = new RequestQueue(request_fn, lock, name, elevator);
@@ -194,18 +194,23 @@ export function blk_queue_hardsect_size(q: RequestQueue, bytes: number): void {
 export const blk_queue_plugged = (q: RequestQueue): boolean => q.hasFlag(QUEUE_FLAG_PLUGGED);
 export const blk_queue_stopped = (q: RequestQueue): boolean => q.hasFlag(QUEUE_FLAG_STOPPED);
 
+/** 2.6: a plugged queue starts by itself after unplug_delay. */
+export const unplug_later = (q: RequestQueue): Running<number> =>
+  mod_timer(q.unplugTimer, K.time.jiffies + q.s.unplug_delay);
+export const unplug_not_later = (q: RequestQueue): Running<number> => del_timer(q.unplugTimer);
+
 /** Holds the queue back so that more requests can gather. Locks: queue_lock held, irqs off. */
 export const blk_plug_device = kfunc("blk_plug_device", function* (q: RequestQueue) {
   if (blk_queue_stopped(q) || blk_queue_plugged(q)) return;
   q.setFlag(QUEUE_FLAG_PLUGGED);
-  yield* mod_timer(q.unplugTimer, K.time.jiffies + q.s.unplug_delay);
+  yield* K.flavour.block.plugged(q);
 });
 
 /** Takes the plug out. Returns 1 when there was one. Locks: queue_lock held, irqs off. */
 export const blk_remove_plug = kfunc("blk_remove_plug", function* (q: RequestQueue) {
   if (!blk_queue_plugged(q)) return 0;
   q.clearFlag(QUEUE_FLAG_PLUGGED);
-  yield* del_timer(q.unplugTimer);
+  yield* K.flavour.block.unplugged(q);
   return 1;
 });
 
@@ -222,6 +227,10 @@ export const generic_unplug_device = kfunc("generic_unplug_device", function* (q
   yield* __generic_unplug_device(q);
   yield* spin_unlock_irq(q.queue_lock);
 });
+
+/** 2.6: lets one plugged queue go. Context: process. */
+export const unplug_if_plugged = (q: RequestQueue | undefined): Running =>
+  q !== undefined && blk_queue_plugged(q) ? generic_unplug_device(q) : finished();
 
 const blk_unplug_work = kfunc("blk_unplug_work", function* (q: RequestQueue) {
   yield* generic_unplug_device(q);
@@ -267,9 +276,7 @@ export const __blk_put_request = kfunc("__blk_put_request", function* (q: Reques
   rq.s.rq_status = -1;
   rq.q = undefined;
   if (!rq.fromPool) return;
-  const rw = rq.s.flags & 1;
-  yield* free_pool_request(q, rq);
-  yield* freed_request(q, rw);
+  yield* K.flavour.block.releaseRequest(q, rq);
 });
 
 /** As __blk_put_request, taking the lock. */

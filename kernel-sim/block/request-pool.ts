@@ -49,7 +49,8 @@ function ioc_set_batching(ioc: IoContext): void {
 const fullFlag = (rw: number): number => (rw ? QUEUE_FLAG_WRITEFULL : QUEUE_FLAG_READFULL);
 
 /** Congested: so many requests are out that writers had better wait. */
-export const bdi_congested = (q: RequestQueue, rw: number): boolean => q.count(rw) >= q.s.nr_congestion_on;
+export const queue_congested = (q: RequestQueue, rw: number): boolean => q.count(rw) >= q.s.nr_congestion_on;
+export const bdi_congested = (q: RequestQueue, rw: number): boolean => K.flavour.block.congested(q, rw);
 
 /**
  * A free request of a queue, without waiting.
@@ -114,7 +115,15 @@ export const get_request_wait = kfunc("get_request_wait", function* (q: RequestQ
 
 /** A request for a driver's own command, from the pool. Waits for one with __GFP_WAIT. Context: process. */
 export function blk_get_request(q: RequestQueue, rw: number, gfp_mask: number): Running<Request | undefined> {
-  return gfp_mask & __GFP_WAIT ? get_request_wait(q, rw) : get_request(q, rw, gfp_mask);
+  const { block } = K.flavour;
+  return gfp_mask & __GFP_WAIT ? block.getRequestWait(q, rw) : block.getRequest(q, rw, gfp_mask);
+}
+
+/** 2.6: the request's memory back to the slab, its place to who waits. Locks: queue_lock held, irqs off. */
+export function* release_request(q: RequestQueue, rq: Request): Generator<void, void, void> {
+  const rw = rq.s.flags & 1;
+  yield* free_pool_request(q, rq);
+  yield* freed_request(q, rw);
 }
 
 /** Memory of a request back to the slab. Locks: queue_lock held, irqs off. */

@@ -65,7 +65,12 @@ export class TestDisk {
     this.depth = options.depth ?? 4;
     this.latencyNs = options.latencyNs ?? 200_000;
     this.media = new PageStore(K.machine.memory.pool, name, sectors * 512);
-    this.queue = blk_init_queue((q) => test_request_fn(q, this), undefined, name, options.elevator ?? "deadline");
+    this.queue = blk_init_queue(
+      (q) => test_request_fn(q, this),
+      undefined,
+      name,
+      options.elevator ?? K.flavour.block.elevator,
+    );
     blk_queue_max_sectors(this.queue, options.maxSectors ?? 256);
     blk_queue_issue_flush_fn(this.queue, () => test_flush(this));
     this.disk = alloc_disk(name, this.queue, this);

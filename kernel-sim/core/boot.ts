@@ -9,6 +9,8 @@ import { PageAllocator } from "../mm/page-alloc.ts";
 import { reschedule_interrupt } from "./entry.ts";
 import { attach_task, do_exit } from "./fork.ts";
 import { init_irq } from "./irq.ts";
+import { LINUX_2_6_9 } from "../flavours/linux-2.6.9.ts";
+import type { Flavour } from "./flavour.ts";
 import { K, Kernel, type KernelOptions } from "./kernel.ts";
 import { kfunc, kleaf } from "./kfunc.ts";
 import { list_add_tail } from "./list.ts";
@@ -32,7 +34,9 @@ import { init_workqueues } from "./workqueue.ts";
 /** Wall clock of every boot unless the scenario says otherwise: 2004-12-01 00:00:00 UTC, the white paper's winter. */
 export const DEFAULT_BOOT_SECONDS = 1101859200;
 
-export interface BootOptions extends KernelOptions {
+export interface BootOptions extends Omit<KernelOptions, "flavour"> {
+  /** Default: 2.6.9. */
+  readonly flavour?: Flavour;
   readonly bootSeconds?: number;
   readonly nodename?: string;
   /** What init does once the kernel is up: load modules, mount disks, start the load. Runs as process 1. */
@@ -49,11 +53,11 @@ function setString(at: number, text: string, room: number): void {
  * Nothing has run when it returns; `kernel.machine.run(until)` goes on from here.
  */
 export function bootKernel(options: BootOptions): Kernel {
-  const k = new Kernel(options);
+  const k = new Kernel({ ...options, flavour: options.flavour ?? LINUX_2_6_9 });
   const { machine } = k;
   setCurrentCpu(machine.outside);
   describeSystem(k, options);
-  init_percpu(k, (addr, name) => new Spinlock(addr, name));
+  init_percpu(k, k.flavour.core.runqueueLock);
   k.static("nr_threads", int);
   pidhash_init(k);
   init_task_state_array(k);
@@ -70,6 +74,7 @@ export function bootKernel(options: BootOptions): Kernel {
   trap_init();
   init_console();
   init_softirq();
+  k.flavour.core.initBottomHalves();
   init_timers(options.bootSeconds ?? DEFAULT_BOOT_SECONDS);
   init_nmi();
   startIdleTasks(k);
@@ -108,6 +113,7 @@ const init_task_program = kfunc("init", function* (then: (() => Running) | undef
   yield* printk(`Linux version ${K.release} (dumplab) #1 SMP\n`, 5);
   yield* printk(`Brought up ${K.machine.cpus.length} CPUs\n`, 6);
   yield* init_workqueues();
+  yield* K.flavour.core.startThreads();
   yield* init_mount_tree();
   yield* open_console();
   if (then) yield* then();
@@ -129,11 +135,11 @@ function describeSystem(k: Kernel, options: BootOptions): void {
   const version = "#1 SMP Wed Dec 1 00:00:00 UTC 2004";
   setString(uts.sysname, "Linux", 65);
   setString(uts.nodename, options.nodename ?? "localhost.localdomain", 65);
-  setString(uts.release, options.release, 65);
+  setString(uts.release, k.release, 65);
   setString(uts.version, version, 65);
   setString(uts.machine, k.map.model.name === "i386" ? "i686" : k.map.model.name, 65);
   setString(uts.domainname, "(none)", 65);
-  const banner = `Linux version ${options.release} (build@dumplab) (gcc version 3.4.3) ${version}\n`;
+  const banner = `Linux version ${k.release} (build@dumplab) (gcc version 3.4.3) ${version}\n`;
   setString(k.static("linux_banner", array(char, 256), "rodata"), banner, 256);
 }
 

@@ -76,12 +76,21 @@ export const kernel_thread = kfunc("kernel_thread", function* (comm: string, sta
   return task;
 });
 
-/** As kernel_thread, on this CPU for ever (kthread_bind). */
-export const kernel_thread_on = kfunc("kthread_bind", function* (comm: string, start: () => Running, cpuId: number) {
-  const task = newTask(comm, true, start, cpuId, true);
-  yield* wake_up_new_task(task);
-  return task;
-});
+/** As kernel_thread, on this CPU for ever (kthread_bind). `nice`: -20 (first) to 19 (last), 0 when left out. */
+export const kernel_thread_on = kfunc(
+  "kthread_bind",
+  function* (comm: string, start: () => Running, cpuId: number, nice?: number) {
+    const task = newTask(comm, true, start, cpuId, true);
+    if (nice !== undefined) {
+      task.s.prio = NICE_0_PRIO + nice;
+      task.s.static_prio = NICE_0_PRIO + nice;
+    }
+    yield* wake_up_new_task(task);
+    return task;
+  },
+);
+/** Priority of a task that is as nice as most. */
+const NICE_0_PRIO = 120;
 
 /** Starts a user process whose system calls are `start`. */
 export const do_fork = kfunc("do_fork", function* (comm: string, start: () => Running, cpuId: number) {

@@ -10,7 +10,7 @@ import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { common_interrupt } from "./entry.ts";
 import { beginStack, kfunc, textAddressOf } from "./kfunc.ts";
 import { pushInterruptedRegisters } from "./registers.ts";
-import { do_softirq, softirq_pending } from "./softirq.ts";
+import { softirq_pending } from "./softirq.ts";
 import { Spinlock, spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore } from "./spinlock.ts";
 
 export const IRQ_INPROGRESS = 1;
@@ -122,7 +122,7 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   if (special) yield* special.handler();
   else yield* do_IRQ(irqOfVector(vector));
   p.hardirqDepth--;
-  if (p.hardirqDepth === 0 && p.softirqDepth === 0 && softirq_pending()) yield* do_softirq();
+  if (p.hardirqDepth === 0 && p.softirqDepth === 0 && softirq_pending()) yield* K.flavour.core.doSoftirq();
   c.interruptsEnabled = false;
   p.pda.irqcount = irqcount;
   step(EXIT_NS);

@@ -7,6 +7,7 @@ import { viewClass, type View } from "../abi/view.ts";
 import { linkFunctions } from "./kfunc.ts";
 import { PseudoFiles } from "./procfs.ts";
 import type { IrqController } from "./irq.ts";
+import type { LockMeter } from "./lockmeter.ts";
 import type { PerCpu } from "./percpu.ts";
 import type { PerCpuAreas } from "./percpu-data.ts";
 import type { CrashHooks, CrashSite, NotifierChain } from "./panic.ts";
@@ -16,6 +17,8 @@ import type { Softirqs } from "./softirq.ts";
 import type { Timekeeping } from "./timer.ts";
 import type { CpuWorkqueue } from "./workqueue.ts";
 import type { CallFunction } from "./smp.ts";
+import type { BottomHalves } from "./bottom-half.ts";
+import type { Flavour } from "./flavour.ts";
 import type { Spinlock } from "./spinlock.ts";
 import type { Task } from "./task.ts";
 import type { ModuleTable } from "./module.ts";
@@ -42,10 +45,13 @@ export interface KernelSymbol {
 export interface KernelOptions {
   readonly machine: Machine;
   readonly map: AddressMap;
-  readonly release: string;
+  /** utsname's; undefined: the flavour's own. */
+  readonly release?: string;
   /** Ticks per second. */
   readonly hz: number;
   readonly bootArguments: BootArguments;
+  /** Which kernel version it is. */
+  readonly flavour: Flavour;
 }
 
 /** What a real kernel takes from its command line and its configuration. */
@@ -71,6 +77,8 @@ export class Kernel {
   readonly release: string;
   readonly hz: number;
   readonly boot: BootArguments;
+  /** What differs between kernel versions: everything else is shared. */
+  readonly flavour: Flavour;
   readonly symbols = new Map<string, KernelSymbol>();
   readonly ranges: ImageRanges;
   /** Where the parts of the image start (physical); each ends where the next starts, data at ranges.imageEnd. */
@@ -95,6 +103,8 @@ export class Kernel {
   console!: Console;
   modules!: ModuleTable;
   softirqs!: Softirqs;
+  /** 2.4 only. */
+  bottomHalves!: BottomHalves;
   time!: Timekeeping;
   workqueues!: CpuWorkqueue[];
   /** Set while a polled dumper owns the machine: crashdump_mode(). */
@@ -135,6 +145,8 @@ export class Kernel {
   readonly reports: string[] = [];
   /** Every lock by name, for directed crashes and for messages. */
   readonly locks = new Map<string, Spinlock>();
+  /** Set while the use of locks is measured. */
+  lockMeter: LockMeter | undefined;
   /** /proc and /sys. */
   readonly files = new PseudoFiles();
   /** Told at each schedule(); the dump-mode checker listens. */
@@ -145,7 +157,8 @@ export class Kernel {
   constructor(options: KernelOptions) {
     this.machine = options.machine;
     this.map = options.map;
-    this.release = options.release;
+    this.flavour = options.flavour;
+    this.release = options.release ?? options.flavour.release;
     this.hz = options.hz;
     this.boot = options.bootArguments;
     const imageEnd = IMAGE_START + TEXT_BYTES + RODATA_BYTES + DATA_BYTES;

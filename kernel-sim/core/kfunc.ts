@@ -15,6 +15,14 @@ import {
   type Running,
 } from "../../emulator/cpu/cpu.ts";
 import { M, peekPtr, pokePtr, virtualOf } from "../abi/ram.ts";
+import {
+  addFunction,
+  functionNamed,
+  functions,
+  isLinked,
+  setLinkedVersion,
+  type FunctionInfo,
+} from "./function-table.ts";
 import type { Kernel, KernelSymbol } from "./kernel.ts";
 import {
   BODY_OFFSET,
@@ -31,14 +39,6 @@ import {
 const CALL_NS = 6;
 export { FUNCTION_BYTES, RETURN_OFFSET, type CallSite };
 
-interface FunctionInfo {
-  readonly id: number;
-  readonly name: string;
-  /** The module it belongs to, or undefined for the kernel proper. */
-  readonly module: string | undefined;
-}
-
-const functions: FunctionInfo[] = [{ id: 0, name: "startup_64", module: undefined }];
 /** Physical text address per function id; 0 while not linked. */
 const textAddress: number[] = [0];
 /** Probes armed per function id; looked at on every entry. */
@@ -215,9 +215,8 @@ function* enterLate(
   return result;
 }
 
-function register(name: string, module: string | undefined): number {
-  const id = functions.length;
-  functions.push({ id, name, module });
+function register(name: string, module: string | undefined, version: string | undefined): number {
+  const id = addFunction(name, module, version);
   textAddress.push(0);
   if (id >= probes.length) {
     const larger = new Uint8Array(probes.length * 2);
@@ -243,8 +242,9 @@ function define<A extends unknown[], T>(
   name: string,
   module: string | undefined,
   body: Body<A, T>,
+  version?: string,
 ): KernelFunction<A, T> {
-  const id = register(name, module);
+  const id = register(name, module, version);
   const params = Array.from({ length: body.length }, (_, i) => `a${i}`).join(", ");
   const make = new Function(
     "enter",
@@ -270,11 +270,11 @@ function define<A extends unknown[], T>(
 export const kfunc = <A extends unknown[], T>(name: string, body: Body<A, T>): KernelFunction<A, T> =>
   define(name, undefined, body);
 
-/** The kfunc of a loadable module: its functions get their text addresses when the module is loaded. */
+/** The kfunc of a loadable module: its functions get their text addresses when the module is loaded. For `version` see versionFunctions. */
 export const moduleFunctions =
-  (module: string) =>
+  (module: string | undefined, version?: string) =>
   <A extends unknown[], T>(name: string, body: Body<A, T>): KernelFunction<A, T> =>
-    define(name, module, body);
+    define(name, module, body, version);
 
 /**
  * A kernel function with a plain body, for hot paths: the body returns what `finished()` gives when it did not have to give
@@ -286,7 +286,7 @@ export function kquick<A extends unknown[], T>(
   body: (...args: A) => Running<T>,
   module?: string,
 ): KernelFunction<A, T> {
-  const id = register(name, module);
+  const id = register(name, module, undefined);
   const params = Array.from({ length: body.length }, (_, i) => `a${i}`).join(", ");
   const make = new Function(
     "enter",
@@ -338,7 +338,7 @@ export function kleaf<A extends unknown[], T>(
   body: (...args: A) => T,
   module?: string,
 ): ((...args: A) => T) & { readonly id: number; readonly symbol: string } {
-  const id = register(name, module);
+  const id = register(name, module, undefined);
   const params = Array.from({ length: body.length }, (_, i) => `a${i}`).join(", ");
   const make = new Function(
     "enter",
@@ -360,7 +360,7 @@ export const moduleLeaves =
 
 /** Runs `hit` at the n-th entry (1 is the next) of the named function. Returns false when there is no such function. */
 export function armProbe(name: string, nth: number, hit: () => Running): boolean {
-  const info = functions.find((f) => f.name === name);
+  const info = functionNamed(name);
   if (!info) return false;
   probes[info.id] = 1;
   armed.set(info.id, { remaining: nth - 1, hit });
@@ -379,20 +379,19 @@ export function disarmAllProbes(): void {
   for (const id of [...armed.keys()]) disarmProbe(id);
 }
 
-/** The functions' names, for listings and messages. */
-export const kernelFunctions = (): readonly FunctionInfo[] => functions;
 export const textAddressOf = (id: number): number => textAddress[id]!;
 
 /** Gives the kernel's own functions their addresses, in the order of their names (so imports do not move them). */
 export function linkFunctions(kernel: Kernel, start: number, bytes: number): void {
+  setLinkedVersion(kernel.flavour.version);
   const own = functions
-    .filter((f) => f.module === undefined)
+    .filter((f) => f.module === undefined && isLinked(f))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
   const room = Math.floor(bytes / FUNCTION_BYTES);
   if (own.length > room) throw new Error(`kernel image: ${own.length} functions do not fit into .text`);
   byAddress.clear();
   placeFunctions(kernel, own, start);
-  for (const f of functions) if (f.module !== undefined) textAddress[f.id] = 0;
+  for (const f of functions) if (f.module !== undefined || !isLinked(f)) textAddress[f.id] = 0;
   kernel.functionName = (id) => functions[id]?.name ?? "?";
   kernel.functionAt = (addr) => functionAt(addr);
 }
@@ -411,7 +410,7 @@ function functionAt(addr: number): string | undefined {
 /** Gives a module's functions their addresses, one behind the other from `start`. Returns their symbols. */
 export function linkModuleFunctions(kernel: Kernel, module: string, start: number): KernelSymbol[] {
   const own = functions
-    .filter((f) => f.module === module)
+    .filter((f) => f.module === module && isLinked(f))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
   placeFunctions(kernel, own, start);
   return own.map((f) => kernel.symbols.get(f.name)!);

@@ -56,7 +56,7 @@ export const NMI_STACK = 2;
 const runqueues = DEFINE_PER_CPU("runqueues", runqueue);
 
 /** Lays out cpu_pda, runqueues and stacks for every CPU. Called first by start_kernel. */
-export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) => Spinlock): void {
+export function init_percpu(k: Kernel, makeLock: (k: Kernel, addr: number, cpuId: number) => Spinlock): void {
   const pdaSize = k.sizeOf(x8664_pda);
   const pdaBase = k.staticBytes("cpu_pda", pdaSize * NR_CPUS, 64, "data", array(x8664_pda, NR_CPUS));
   for (let id = k.machine.cpus.length; id < NR_CPUS; id++) k.view(x8664_pda, pdaBase + id * pdaSize).cpunumber = -1;
@@ -72,7 +72,7 @@ export function init_percpu(k: Kernel, makeLock: (addr: number, name: string) =>
       cpu: c,
       pda,
       rq,
-      rqLock: makeLock(rq.lock.addr, `runqueue_lock.${c.id}`),
+      rqLock: makeLock(k, rq.lock.addr, c.id),
       current: undefined as unknown as Task,
       idle: undefined as unknown as Task,
       hardirqDepth: 0,

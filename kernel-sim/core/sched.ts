@@ -18,7 +18,7 @@ import { TASK_RUNNING, type Task } from "./task.ts";
 
 /** Register save, stack switch, address space. */
 const SWITCH_NS = 900;
-const DEFAULT_SLICE_TICKS = 100;
+export const DEFAULT_SLICE_TICKS = 100;
 /** The idle task's priority: below every queue. */
 const IDLE_PRIO = MAX_PRIO;
 /** Priority array fields, from its start. */
@@ -59,7 +59,7 @@ function set_task_cpu(task: Task, cpuId: number): void {
   poke32(task.stack + threadCpuOffset, cpuId);
 }
 
-function enqueue(p: PerCpu, task: Task, array: number): void {
+export function enqueue(p: PerCpu, task: Task, array: number): void {
   const prio = task.s.prio;
   list_add_tail(task.runList, headOf(array, prio));
   const at = bitmapWord(array, prio);
@@ -70,7 +70,7 @@ function enqueue(p: PerCpu, task: Task, array: number): void {
   task.onRunqueue = true;
 }
 
-function dequeue(p: PerCpu, task: Task): void {
+export function dequeue(p: PerCpu, task: Task): void {
   const prio = task.s.prio;
   const array = task.s.array;
   list_del(task.runList);
@@ -124,6 +124,7 @@ export const schedule = kfunc("schedule", function* () {
   p.needResched = false;
   // A task that was woken between setting its state and coming here is TASK_RUNNING again, and stays.
   if (prev !== p.idle && prev.s.state !== TASK_RUNNING && prev.onRunqueue) dequeue(p, prev);
+  K.flavour.core.beforePick(p, prev);
   const next = pickNext(p);
   if (next !== prev) {
     step(SWITCH_NS);

@@ -98,7 +98,7 @@ export function local_bh_enable(): Running {
 
 const runPending = kfunc("__local_bh_enable", function* () {
   const flags = local_irq_save();
-  yield* do_softirq();
+  yield* K.flavour.core.doSoftirq();
   yield* local_irq_restore(flags);
 });
 

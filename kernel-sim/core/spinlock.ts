@@ -15,7 +15,9 @@ import {
   type Spinnable,
 } from "../../emulator/cpu/cpu.ts";
 import { peek32, poke32 } from "../abi/ram.ts";
+import { spinlock_t } from "../abi/structs/base.ts";
 import { K, per_cpu } from "./kernel.ts";
+import type { LockUse } from "./lockmeter.ts";
 
 const LOCK_NS = 18;
 const UNLOCK_NS = 8;
@@ -35,6 +37,8 @@ export class Spinlock implements Spinnable {
   readonly waiters: Cpu[] = [];
   /** For "the first instant at which a named lock is held"; called right after it was taken. */
   onTaken: ((lock: Spinlock, c: Cpu) => void) | undefined;
+  /** Counts takings and time, while somebody measures; see lockmeter.ts. */
+  meter: LockUse | undefined;
   /** Irq-safety: taken inside an interrupt handler / taken with interrupts on. Both together can deadlock. */
   private takenInIrq = false;
   private takenWithIrqsOn = false;
@@ -45,6 +49,7 @@ export class Spinlock implements Spinnable {
     this.name = name;
     poke32(addr, UNLOCKED);
     K.locks.set(name, this);
+    if (K.lockMeter) this.meter = K.lockMeter.use(name);
   }
 
   get holder(): string {
@@ -64,6 +69,7 @@ export class Spinlock implements Spinnable {
     // After a crash the depth is that of the context that died.
     else if (per_cpu(c).hardirqDepth > 0 && !K.crash) this.takenInIrq = true;
     if (this.takenInIrq && this.takenWithIrqsOn && !this.reported) this.report();
+    if (this.meter) this.meter.taken(c.clock, this.holderId);
     if (this.onTaken) this.onTaken(this, c);
   }
 
@@ -85,6 +91,9 @@ export class Spinlock implements Spinnable {
   }
 }
 
+/** A lock of the kernel image's own, with a symbol (spinlock_t name = SPIN_LOCK_UNLOCKED). */
+export const staticLock = (name: string): Spinlock => new Spinlock(K.static(name, spinlock_t), name);
+
 /** Makes the lock whose word is at `addr` (spin_lock_init). */
 export const spin_lock_init = (addr: number, name: string): Spinlock => new Spinlock(addr, name);
 
@@ -92,7 +101,10 @@ export const spin_lock_init = (addr: number, name: string): Spinlock => new Spin
 export function spin_trylock(lock: Spinlock): boolean {
   step(LOCK_NS);
   const c = cpu;
-  if (lock.isHeld || c.clock < lock.freedAt) return false;
+  if (lock.isHeld || c.clock < lock.freedAt) {
+    if (lock.meter) lock.meter.rejected(c.functionId);
+    return false;
+  }
   lock.take(c);
   return true;
 }
@@ -114,6 +126,7 @@ export function spin_lock(lock: Spinlock): Running {
 
 function* spinUntilFree(lock: Spinlock): Generator<void, void, void> {
   const c = cpu;
+  const began = c.clock;
   const { machine } = K;
   for (;;) {
     if (!lock.isHeld) {
@@ -146,6 +159,7 @@ function* spinUntilFree(lock: Spinlock): Generator<void, void, void> {
       yield* takeInterrupts(c);
     }
   }
+  if (lock.meter) lock.meter.waited(c.clock - began, c.functionId);
   lock.take(c);
 }
 
@@ -164,6 +178,7 @@ export function spin_unlock(lock: Spinlock): void {
 function release(lock: Spinlock, at: number): void {
   poke32(lock.addr, UNLOCKED);
   lock.owner = undefined;
+  if (lock.meter) lock.meter.freed(at);
   lock.freedAt = at;
   lock.wakeFirst(at);
 }

@@ -36,10 +36,11 @@ export class TimerBase {
   /** The timers on this wheel by the address of their list entry. */
   readonly byEntry = new Map<number, Timer>();
 
-  constructor(addr: number, cpuId: number) {
+  /** @param lock where wheels share one; else each has its own */
+  constructor(addr: number, cpuId: number, lock?: Spinlock) {
     this.addr = addr;
     this.s = K.view(tvec_t_base_s, addr);
-    this.lock = new Spinlock(this.s.lock.addr, `tvec_bases.${cpuId}.lock`);
+    this.lock = lock ?? new Spinlock(this.s.lock.addr, `tvec_bases.${cpuId}.lock`);
     this.timerJiffies = INITIAL_JIFFIES;
     const at = (field: string): number => addr + K.offsetOf(tvec_t_base_s, field);
     this.vectors = [at("tv1"), at("tv2"), at("tv3"), at("tv4"), at("tv5")];

@@ -12,8 +12,8 @@ import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { calledAt, kfunc, kleaf, textAddressOf } from "./kfunc.ts";
 import { list_empty, list_next, list_splice_init } from "./list.ts";
 import { calc_load } from "./load-average.ts";
-import { schedule, scheduler_tick, try_to_wake_up } from "./sched.ts";
-import { TIMER_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "./softirq.ts";
+import { schedule, try_to_wake_up } from "./sched.ts";
+import { TIMER_SOFTIRQ, open_softirq } from "./softirq.ts";
 import {
   Spinlock,
   local_irq_restore,
@@ -33,7 +33,8 @@ export { INITIAL_JIFFIES, TimerBase, detach_timer, put_timer, type Timer } from 
 export const LOCAL_TIMER_VECTOR = 0xef;
 export const MAX_SCHEDULE_TIMEOUT = Infinity;
 
-const tvec_bases = DEFINE_PER_CPU("tvec_bases", tvec_t_base_s);
+/** A CPU's timer wheel. */
+export const tvec_bases = DEFINE_PER_CPU("tvec_bases", tvec_t_base_s);
 
 export class Timekeeping {
   readonly bases: TimerBase[];
@@ -56,7 +57,7 @@ export class Timekeeping {
     this.jiffies64At = K.static("jiffies_64", u64);
     this.xtime = K.view(timespec, K.static("xtime", timespec));
     this.xtimeLock = new Spinlock(K.staticBytes("xtime_lock", 8, 8), "xtime_lock");
-    this.bases = K.machine.cpus.map((c) => new TimerBase(K.perCpuAreas.addressOf(tvec_bases, c.id), c.id));
+    this.bases = K.flavour.core.timerBases();
     this.setJiffies(INITIAL_JIFFIES);
     this.xtime.tv_sec = bootSeconds;
   }
@@ -68,6 +69,10 @@ export class Timekeeping {
     else poke32(this.jiffiesAt, value >>> 0);
   }
 }
+
+/** 2.6: each CPU has a wheel, and a lock for it. */
+export const per_cpu_timer_bases = (): TimerBase[] =>
+  K.machine.cpus.map((c) => new TimerBase(K.perCpuAreas.addressOf(tvec_bases, c.id), c.id));
 
 export function init_timers(bootSeconds: number): void {
   K.time = new Timekeeping(bootSeconds);
@@ -118,8 +123,8 @@ export const smp_apic_timer_interrupt = kfunc("smp_apic_timer_interrupt", functi
   if (cpu.id === K.timekeeper) yield* do_timer();
   const task = p.current;
   if (task !== p.idle) task.s.stime = task.s.stime + 1;
-  yield* scheduler_tick();
-  raise_softirq_irqoff(TIMER_SOFTIRQ);
+  yield* K.flavour.core.schedulerTick();
+  yield* K.flavour.core.askForTimers();
 });
 
 /** One jiffy later. Locks: xtime_lock. */
@@ -218,8 +223,10 @@ export const del_timer_sync = kfunc("del_timer_sync", function* (timer: Timer) {
 const CPU_RELAX_NS = 200;
 
 /** Runs the timers that are due on this CPU's wheel. Softirq. */
-export const run_timer_softirq = kfunc("run_timer_softirq", function* () {
-  const base = K.time.bases[cpu.id]!;
+export const run_timer_softirq = kfunc("run_timer_softirq", () => runTimers(K.time.bases[cpu.id]!));
+
+/** Runs what is due on a wheel, without its lock. Softirq, irqs on. */
+export function* runTimers(base: TimerBase): Generator<void, void, void> {
   if (K.time.jiffies < base.timerJiffies) return;
   yield* spin_lock_irq(base.lock);
   while (K.time.jiffies >= base.timerJiffies) {
@@ -241,7 +248,7 @@ export const run_timer_softirq = kfunc("run_timer_softirq", function* () {
   }
   base.s.running_timer = 0;
   yield* spin_unlock_irq(base.lock);
-});
+}
 
 const wakeTask = kfunc("process_timeout", function* (addr: number) {
   const task = K.tasks.get(addr);
@@ -272,12 +279,12 @@ const sleepFor = kfunc("schedule_timeout", function* (ticks: number) {
 });
 
 /** Room for a local variable of the running function on its RAM stack. */
-function onStack(bytes: number): number {
+export function onStack(bytes: number): number {
   const c = cpu;
   c.sp -= Math.ceil(bytes / 16) * 16;
   return c.sp;
 }
-function offStack(bytes: number): void {
+export function offStack(bytes: number): void {
   cpu.sp += Math.ceil(bytes / 16) * 16;
 }
 

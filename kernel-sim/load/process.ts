@@ -9,7 +9,7 @@ import { K, current } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
 import { fget_light } from "../fs/files.ts";
 import { O_DIRECT, O_RDWR, sys_open } from "../fs/open.ts";
-import { DirectIo, blkdev_direct_IO } from "../mm/direct-io.ts";
+import { DirectIo } from "../mm/direct-io.ts";
 import { UserBuffer, generic_file_write } from "../mm/filemap.ts";
 import { GFP_HIGHUSER, alloc_page } from "../mm/page-alloc.ts";
 import type { AddressSpace } from "../mm/page-cache.ts";
@@ -142,7 +142,14 @@ const sys_fsync = kfunc("sys_fsync", function* (load: Load, p: LoadProcess) {
 const sys_pwrite = kfunc("sys_pwrite64", function* (load: Load, p: LoadProcess, block: number, count: number) {
   step(SYSCALL_NS);
   const bytes = count * BLOCK_BYTES;
-  const written = yield* blkdev_direct_IO(WRITE, mappingOf(p.directFd), p.dio, block * BLOCK_BYTES, bytes, p.buffer!);
+  const written = yield* K.flavour.block.directIo(
+    WRITE,
+    mappingOf(p.directFd),
+    p.dio,
+    block * BLOCK_BYTES,
+    bytes,
+    p.buffer!,
+  );
   if (written !== bytes) load.complain(`${p.name}: direct write of ${bytes} bytes returned ${written}`);
   else for (let i = 0; i < count; i++) p.ledger.direct(block + i);
   step(SYSCALL_NS);
@@ -151,7 +158,14 @@ const sys_pwrite = kfunc("sys_pwrite64", function* (load: Load, p: LoadProcess, 
 const sys_pread = kfunc("sys_pread64", function* (load: Load, p: LoadProcess, block: number, count: number) {
   step(SYSCALL_NS);
   const bytes = count * BLOCK_BYTES;
-  const read = yield* blkdev_direct_IO(READ, mappingOf(p.directFd), p.dio, block * BLOCK_BYTES, bytes, p.buffer!);
+  const read = yield* K.flavour.block.directIo(
+    READ,
+    mappingOf(p.directFd),
+    p.dio,
+    block * BLOCK_BYTES,
+    bytes,
+    p.buffer!,
+  );
   step(SYSCALL_NS);
   if (read !== bytes) load.complain(`${p.name}: direct read of ${bytes} bytes returned ${read}`);
   else for (let i = 0; i < count; i++) checkBlock(load, p, block + i, p.buffer!.pages[i]!);

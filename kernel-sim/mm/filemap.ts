@@ -12,9 +12,9 @@ import {
   bvecPage,
   type Bio,
 } from "../block/bio.ts";
-import { BIO_MAX_PAGES } from "../block/block-layer.ts";
 import { submit_bio } from "../block/make-request.ts";
 import { READ } from "../block/request.ts";
+import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
 import { GFP_HIGHUSER, GFP_NOFS, alloc_page, put_page } from "./page-alloc.ts";
 import {
@@ -122,7 +122,7 @@ const mpage_readpages = kfunc(
         bio = undefined;
       }
       if (!bio) {
-        bio = yield* bio_alloc(GFP_NOFS, Math.min(BIO_MAX_PAGES, pages.length - i));
+        bio = yield* bio_alloc(GFP_NOFS, Math.min(K.flavour.block.pagesPerIo, pages.length - i));
         if (!bio) {
           set_page_flag(page, PG_error);
           yield* unlock_page(page);

@@ -4,7 +4,6 @@ import { peek32, poke32 } from "../abi/ram.ts";
 import { address_space } from "../abi/structs/mm.ts";
 import type { ViewOf } from "../abi/view.ts";
 import type { BlockDevice } from "../block/gendisk.ts";
-import { blk_queue_plugged, generic_unplug_device } from "../block/queue.ts";
 import { K } from "../core/kernel.ts";
 import { kfunc } from "../core/kfunc.ts";
 import { list_empty } from "../core/list.ts";
@@ -91,7 +90,7 @@ export const page_mapping = (page: number): AddressSpace | undefined => K.pages.
 /** Lets the queue go that the page's I/O may be held back on. */
 const block_sync_page = kfunc("block_sync_page", function* (page: number) {
   const q = page_mapping(page)?.bdev.disk.queue;
-  if (q && blk_queue_plugged(q)) yield* generic_unplug_device(q);
+  if (q) yield* K.flavour.block.letGo(q);
 });
 
 /** Sleeps until a flag of the page is clear. Context: process. */

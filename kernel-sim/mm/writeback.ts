@@ -10,7 +10,6 @@ import {
   bvecPage,
   type Bio,
 } from "../block/bio.ts";
-import { BIO_MAX_PAGES } from "../block/block-layer.ts";
 import { submit_bio } from "../block/make-request.ts";
 import { blkdev_issue_flush } from "../block/queue.ts";
 import { bdi_congested } from "../block/request-pool.ts";
@@ -137,7 +136,7 @@ export const mpage_writepages = kfunc(
         bio = undefined;
       }
       if (!bio) {
-        bio = yield* bio_alloc(GFP_NOIO, Math.min(BIO_MAX_PAGES, indexes.length));
+        bio = yield* bio_alloc(GFP_NOIO, Math.min(K.flavour.block.pagesPerIo, indexes.length));
         if (!bio) {
           mapping.s.flags = mapping.s.flags | AS_EIO;
           yield* end_page_writeback(page);
@@ -210,6 +209,7 @@ const balance_dirty_pages = kfunc("balance_dirty_pages", function* (mapping: Add
 
 /** Sleeps up to `ticks` jiffies for the disks to get on. */
 const blk_congestion_wait = kfunc("blk_congestion_wait", function* (ticks: number) {
+  yield* K.flavour.block.letGo(undefined);
   set_current_state(TASK_UNINTERRUPTIBLE);
   yield* schedule_timeout(ticks);
 });
@@ -224,6 +224,7 @@ export const background_writeout = kfunc("background_writeout", function* () {
     }
     if (started === 0) yield* blk_congestion_wait(Math.max(1, Math.floor(K.hz / 10)));
   }
+  yield* K.flavour.block.letGo(undefined);
 });
 
 /** pdflush, by timer: writes what has been dirty for longer than `expireTicks`. */
@@ -235,4 +236,5 @@ export const wb_kupdate = kfunc("wb_kupdate", function* () {
     mapping.dirtiedWhen = K.time.jiffies;
     yield* mpage_writepages(mapping, MAX_WRITEBACK_PAGES, false);
   }
+  yield* K.flavour.block.letGo(undefined);
 });

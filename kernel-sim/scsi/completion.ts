@@ -1,6 +1,7 @@
 // The upper half of a command's end: what becomes of the request (scsi_io_completion, scsi_lib.c of 2.6.9).
 import { M } from "../abi/ram.ts";
 import { REQ_QUIET, end_that_request_chunk, end_that_request_last } from "../block/request.ts";
+import { K } from "../core/kernel.ts";
 import { moduleFunctions } from "../core/kfunc.ts";
 import { printk } from "../core/printk.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore } from "../core/spinlock.ts";
@@ -60,44 +61,44 @@ export const scsi_io_completion = kfunc(
     cmd.s.use_sg = 0;
     cmd.s.request_buffer = 0;
     if (result === 0) rq.s.errors = 0;
-    const gone = yield* scsi_end_request(cmd, 1, good_bytes, result === 0);
+    const gone = yield* K.flavour.scsi.endRequest(cmd, 1, good_bytes, result === 0);
     if (result === 0 || gone) return;
     if (driver_byte(result) !== 0 && (M.u8[cmd.sense_buffer]! & 0x7f) === 0x70) {
       const key = sense_key(cmd);
       if (sense_asc(cmd) === 0x04 && sense_ascq(cmd) === 0x01) {
-        yield* scsi_requeue_command(q, cmd);
+        yield* K.flavour.scsi.requeueCommand(q, cmd);
         return;
       }
       switch (key) {
         case UNIT_ATTENTION:
           if (cmd.device.s.removable !== 0) {
             cmd.device.s.changed = 1;
-            yield* scsi_end_request(cmd, 0, this_count, true);
-          } else yield* scsi_requeue_command(q, cmd);
+            yield* K.flavour.scsi.endRequest(cmd, 0, this_count, true);
+          } else yield* K.flavour.scsi.requeueCommand(q, cmd);
           return;
         case ILLEGAL_REQUEST:
-          yield* scsi_end_request(cmd, 0, this_count, true);
+          yield* K.flavour.scsi.endRequest(cmd, 0, this_count, true);
           return;
         case NOT_READY:
           yield* printk("Device not ready.  Make sure there is a disc in the drive.\n", 6);
-          yield* scsi_end_request(cmd, 0, this_count, true);
+          yield* K.flavour.scsi.endRequest(cmd, 0, this_count, true);
           return;
         case MEDIUM_ERROR:
         case VOLUME_OVERFLOW:
           if ((rq.s.flags & REQ_QUIET) === 0) yield* report(cmd);
-          yield* scsi_end_request(cmd, 0, block_bytes > 0 ? block_bytes : this_count, true);
+          yield* K.flavour.scsi.endRequest(cmd, 0, block_bytes > 0 ? block_bytes : this_count, true);
           return;
         default:
           break;
       }
     }
     if (host_byte(result) === DID_RESET) {
-      yield* scsi_requeue_command(q, cmd);
+      yield* K.flavour.scsi.requeueCommand(q, cmd);
       return;
     }
     if ((rq.s.flags & REQ_QUIET) === 0) yield* report(cmd);
     // Not a word about where it went wrong: fail the first part, try the rest.
-    yield* scsi_end_request(cmd, 0, Math.max(512, rq.s.hard_cur_sectors * 512), true);
+    yield* K.flavour.scsi.endRequest(cmd, 0, Math.max(512, rq.s.hard_cur_sectors * 512), true);
   },
 );
 

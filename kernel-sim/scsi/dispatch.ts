@@ -25,7 +25,7 @@ import {
   type scsi_device,
 } from "./host.ts";
 import { SCSI_EXPORTS, ScsiMidlayer, scsi_mod_data } from "./midlayer.ts";
-import { scsi_device_unbusy, scsi_queue_insert } from "./requeue.ts";
+import { scsi_queue_insert } from "./requeue.ts";
 import { ADD_TO_MLQUEUE, COMMAND_SIZE, DID_ABORT, DID_NO_CONNECT, DRIVER_SENSE, NEEDS_RETRY } from "./status.ts";
 import {
   SCSI_OWNER_HIGHLEVEL,
@@ -49,6 +49,11 @@ export function init_scsi(): void {
   blk_dev_init();
   K.modules.load("scsi_mod", { data: scsi_mod_data, exports: SCSI_EXPORTS });
   K.scsi = new ScsiMidlayer();
+  K.flavour.scsi.init();
+}
+
+/** 2.6: commands end in a softirq of their own. */
+export function init_scsi_softirq(): void {
   open_softirq(SCSI_SOFTIRQ, scsi_softirq);
 }
 
@@ -95,6 +100,18 @@ export const scsi_put_command = kfunc("scsi_put_command", function* (cmd: scsi_c
   yield* spin_unlock_irqrestore(host.free_list_lock, flags);
 });
 
+/** A command's serial number, and the lun in its CDB where the device wants it there. */
+export function numberCommand(cmd: scsi_cmnd): void {
+  const { device, s } = cmd;
+  const { scsi } = K;
+  scsi.serialNumber = scsi.serialNumber + 1 || 1;
+  s.serial_number = scsi.serialNumber;
+  s.pid = scsi.pid++;
+  if (device.s.scsi_level <= SCSI_2) {
+    M.u8[cmd.cmnd + 1] = (M.u8[cmd.cmnd + 1]! & 0x1f) | ((device.lun << 5) & 0xe0);
+  }
+}
+
 /**
  * Gives a command to the driver.
  * Returns: 0 when the driver took it, else it was put back on its queue. Locks: none held; host_lock inside. Context: any.
@@ -109,13 +126,7 @@ export const scsi_dispatch_cmd = kfunc("scsi_dispatch_cmd", function* (cmd: scsi
     yield* __scsi_done(cmd);
     return 0;
   }
-  const { scsi } = K;
-  scsi.serialNumber = scsi.serialNumber + 1 || 1;
-  s.serial_number = scsi.serialNumber;
-  s.pid = scsi.pid++;
-  if (device.s.scsi_level <= SCSI_2) {
-    M.u8[cmd.cmnd + 1] = (M.u8[cmd.cmnd + 1]! & 0x1f) | ((device.lun << 5) & 0xe0);
-  }
+  numberCommand(cmd);
   yield* scsi_add_timer(cmd, s.timeout_per_command, scsi_times_out);
   s.state = SCSI_STATE_QUEUED;
   s.owner = SCSI_OWNER_LOWLEVEL;
@@ -181,22 +192,26 @@ export const scsi_softirq = kfunc("scsi_softirq", function* () {
   while (!list_empty(local)) {
     const entry = list_next(local);
     list_del_init(entry);
-    const cmd = K.scsi.byEntry.get(entry)!;
-    switch (scsi_decide_disposition(cmd)) {
-      case SUCCESS:
-        yield* scsi_finish_command(cmd);
-        break;
-      case NEEDS_RETRY:
-        yield* scsi_retry_command(cmd);
-        break;
-      case ADD_TO_MLQUEUE:
-        yield* scsi_queue_insert(cmd, SCSI_MLQUEUE_DEVICE_BUSY);
-        break;
-      default:
-        if ((yield* scsi_eh_scmd_add(cmd, 0)) === 0) yield* scsi_finish_command(cmd);
-    }
+    yield* disposeOf(K.scsi.byEntry.get(entry)!);
   }
 });
+
+/** What becomes of a command that has ended. */
+export function* disposeOf(cmd: scsi_cmnd): Generator<void, void, void> {
+  switch (scsi_decide_disposition(cmd)) {
+    case SUCCESS:
+      yield* scsi_finish_command(cmd);
+      break;
+    case NEEDS_RETRY:
+      yield* scsi_retry_command(cmd);
+      break;
+    case ADD_TO_MLQUEUE:
+      yield* scsi_queue_insert(cmd, SCSI_MLQUEUE_DEVICE_BUSY);
+      break;
+    default:
+      if ((yield* scsi_eh_scmd_add(cmd, 0)) === 0) yield* scsi_finish_command(cmd);
+  }
+}
 
 /** Puts back what the upper level had asked for, after the command was used for something else or is to be repeated. */
 export function scsi_setup_cmd_retry(cmd: scsi_cmnd): void {
@@ -241,7 +256,7 @@ export const scsi_retry_command = kfunc("scsi_retry_command", function* (cmd: sc
 /** A command is over: gives its place in the queues free and tells the upper level. Context: softirq, error handler. */
 export const scsi_finish_command = kfunc("scsi_finish_command", function* (cmd: scsi_cmnd) {
   const { device, s } = cmd;
-  yield* scsi_device_unbusy(device);
+  yield* K.flavour.scsi.deviceUnbusy(device);
   device.host.s.host_blocked = 0;
   device.s.device_blocked = 0;
   if (scsi_sense_valid(cmd)) s.result = s.result | (DRIVER_SENSE << 24);

@@ -170,9 +170,10 @@ export class Scsi_Host {
     ]) {
       INIT_LIST_HEAD(head);
     }
-    this.free_list_lock = new Spinlock(at("free_list_lock"), `scsi${host_no}.free_list_lock`);
-    this.host_lock = new Spinlock(at("default_lock"), `scsi${host_no}.host_lock`);
-    s.host_lock = at("default_lock");
+    const { scsi } = K.flavour;
+    this.free_list_lock = scsi.commandLock(at("free_list_lock"), `scsi${host_no}.free_list_lock`);
+    this.host_lock = scsi.hostLock(at("default_lock"), `scsi${host_no}.host_lock`);
+    s.host_lock = this.host_lock.addr;
     this.scan_mutex = new Semaphore(at("scan_mutex"), `scsi${host_no}.scan_mutex`, 1);
     this.eh_wait = new Semaphore(K.bootmem(64), `scsi${host_no}.eh_wait`, 0);
     s.eh_wait = this.eh_wait.addr;
@@ -276,6 +277,10 @@ export class scsi_cmnd {
   sc_request: scsi_request | undefined;
   /** Its scatter-gather table in RAM: room for the host's sg_tablesize entries; 0 when it has none. */
   sgTable = 0;
+  /** 2.4: SCpnt->request, the copy of the block request; made with the first one. */
+  ownRequest: Request | undefined;
+  /** 2.4: the first of the table's sectors of the DMA pool, -1 while it has none. */
+  sglist = -1;
 
   /** @param addr zeroed memory for a struct scsi_cmnd in the flat window */
   constructor(device: scsi_device, addr: number) {

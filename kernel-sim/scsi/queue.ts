@@ -54,7 +54,7 @@ const kfunc = moduleFunctions("scsi_mod");
 const segments: Segment[] = [];
 
 /** Fills in the command's scatter-gather table from the request's bios. Returns BLKPREP_*. Locks: queue_lock held. */
-function scsi_init_io(cmd: scsi_cmnd): number {
+export function scsi_init_io(cmd: scsi_cmnd): number {
   const rq = cmd.request!;
   const { s } = cmd;
   if (rq.bio === undefined) {
@@ -73,7 +73,7 @@ function scsi_init_io(cmd: scsi_cmnd): number {
 }
 
 /** Takes over what a scsi_request says (scsi_init_cmd_from_req). */
-function scsi_init_cmd_from_req(cmd: scsi_cmnd, sreq: scsi_request): void {
+export function scsi_init_cmd_from_req(cmd: scsi_cmnd, sreq: scsi_request): void {
   const { s } = cmd;
   const from = sreq.s;
   cmd.sc_request = sreq;
@@ -218,11 +218,12 @@ const kill_request = kfunc("scsi_kill_request", function* (rq: Request) {
   yield* end_that_request_last(rq);
 });
 
-/** Makes the device's queue, with the host's limits. The queue's lock is the device's sdev_lock. */
+/** Makes the device's queue, with the host's limits. The flavour says which lock is the queue's. */
 export function scsi_alloc_queue(sdev: scsi_device): RequestQueue {
   const { hostt } = sdev.host;
-  const q = blk_init_queue(scsi_request_fn, sdev.sdev_lock, `scsi ${sdev.bus_id}`);
-  blk_queue_prep_rq(q, scsi_prep_fn);
+  const { requestFn, prepFn, queueLock } = K.flavour.scsi;
+  const q = blk_init_queue(requestFn, queueLock(sdev), `scsi ${sdev.bus_id}`);
+  if (prepFn) blk_queue_prep_rq(q, prepFn);
   blk_queue_max_hw_segments(q, hostt.sg_tablesize);
   blk_queue_max_phys_segments(q, Math.min(128, hostt.sg_tablesize));
   blk_queue_max_sectors(q, Math.min(hostt.max_sectors, 1024));

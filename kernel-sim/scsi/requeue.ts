@@ -40,7 +40,7 @@ export const scsi_queue_insert = kfunc("scsi_queue_insert", function* (cmd: scsi
   else if (reason === SCSI_MLQUEUE_DEVICE_BUSY) device.s.device_blocked = device.s.max_device_blocked;
   cmd.s.state = SCSI_STATE_MLQUEUE;
   cmd.s.owner = SCSI_OWNER_MIDLEVEL;
-  yield* scsi_device_unbusy(device);
+  yield* K.flavour.scsi.deviceUnbusy(device);
   yield* blk_insert_request(device.request_queue, cmd.request!, 1, cmd, 1);
 });
 
@@ -82,9 +82,9 @@ export const scsi_requeue_command = kfunc("scsi_requeue_command", function* (q: 
 export const scsi_next_command = kfunc("scsi_next_command", function* (cmd: scsi_cmnd) {
   const q = cmd.device.request_queue;
   yield* scsi_put_command(cmd);
-  yield* scsi_run_queue(q);
+  yield* K.flavour.scsi.runQueue(q);
 });
 
 export const scsi_run_host_queues = kfunc("scsi_run_host_queues", function* (shost: Scsi_Host) {
-  for (const sdev of shost.devices) yield* scsi_run_queue(sdev.request_queue);
+  for (const sdev of shost.devices) yield* K.flavour.scsi.runQueue(sdev.request_queue);
 });

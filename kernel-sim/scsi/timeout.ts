@@ -20,11 +20,13 @@ export const SCSI_STATE_TIMEOUT = 0x1000;
 export const SCSI_STATE_FINISHED = 0x1001;
 export const SCSI_STATE_FAILED = 0x1002;
 export const SCSI_STATE_QUEUED = 0x1003;
+export const SCSI_STATE_BHQUEUE = 0x100a;
 export const SCSI_STATE_MLQUEUE = 0x100b;
 export const SCSI_OWNER_HIGHLEVEL = 0x100;
 export const SCSI_OWNER_MIDLEVEL = 0x101;
 export const SCSI_OWNER_LOWLEVEL = 0x102;
 export const SCSI_OWNER_ERROR_HANDLER = 0x103;
+export const SCSI_OWNER_BH_HANDLER = 0x104;
 
 export const shost_in_recovery = (host: Scsi_Host): boolean => (host.s.shost_state & (1 << SHOST_RECOVERY)) !== 0;
 

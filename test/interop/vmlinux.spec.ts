@@ -19,6 +19,7 @@ import { cSource } from "../../kernel-sim/abi/vmlinux/c-source.ts";
 import { writeVmlinux } from "../../kernel-sim/abi/vmlinux/vmlinux.ts";
 import { runKernel } from "../../kernel-sim/core/boot.ts";
 import { K, Kernel } from "../../kernel-sim/core/kernel.ts";
+import { LINUX_2_6_9 } from "../../kernel-sim/flavours/linux-2.6.9.ts";
 import { instructionPointer, kfunc, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { bootTestMachine } from "../../kernel-sim/core/testing.ts";
 import { init_timer, mod_timer } from "../../kernel-sim/core/timer.ts";
@@ -43,6 +44,7 @@ function imageOf(platform: Platform): Kernel {
     map: ADDRESS_MAPS[platform],
     release: "2.6.9-5.ELsmp",
     hz: 1000,
+    flavour: LINUX_2_6_9,
     bootArguments: { panicTimeoutSeconds: 0, panicOnOops: false, nmiWatchdog: false },
   });
   const banner = kernel.static("linux_banner", array(char, 256), "rodata");

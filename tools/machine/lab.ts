@@ -5,6 +5,7 @@ import { PartitionStore } from "../../diskdump/userspace/partition-store.ts";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
 import type { ByteStore } from "../../emulator/memory/store.ts";
 import { ADDRESS_MAPS } from "../../kernel-sim/abi/address-maps.ts";
+import { flavourOf } from "./flavour.ts";
 import { bootKernel } from "../../kernel-sim/core/boot.ts";
 import { K, type Kernel } from "../../kernel-sim/core/kernel.ts";
 import { kfunc } from "../../kernel-sim/core/kfunc.ts";
@@ -19,8 +20,6 @@ import type { DumperRun, MayWrite } from "./dumper.ts";
 import { DUMPER_KINDS } from "./dumpers.ts";
 import type { Hardware } from "./hardware.ts";
 
-/** RHEL4's kernel. */
-const RELEASE = "2.6.9-5.ELsmp";
 const SECTOR = 512;
 
 export interface DumpPartitionPlace {
@@ -81,7 +80,7 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
   const kernel = bootKernel({
     machine,
     map: ADDRESS_MAPS[scenario.platform],
-    release: RELEASE,
+    flavour: flavourOf(scenario),
     hz: scenario.hz,
     bootArguments: {
       panicTimeoutSeconds: scenario.dump.panicTimeoutS,

@@ -5,6 +5,8 @@ import { lkdtmTrigger } from "./lkdtm.ts";
 import type { AdapterScenario, DiskScenario, PartitionScenario, Scenario } from "./scenario.ts";
 
 const SECTOR = 512;
+/** A buffer head lies within a page. */
+const BLOCK_SIZES = [512, 1024, 2048, 4096];
 const MIN_RAM = 16 * 2 ** 20;
 const MAX_RAM = 64 * 2 ** 30;
 
@@ -26,6 +28,8 @@ export function complaintsAboutChoices(document: ScenarioDocument): string[] {
       );
     }
   }
+  const { kernel = "2.6.9", linux24 } = document;
+  if (linux24 && kernel !== "2.4.21") complaints.push(`linux24: means nothing to kernel ${kernel}`);
   const moments = Object.keys(crash?.at ?? {});
   if (crash?.at && moments.length !== 1) {
     const got = moments.length === 0 ? "none" : moments.join(" and ");
@@ -43,12 +47,18 @@ export function complaintsAboutChoices(document: ScenarioDocument): string[] {
 /** Complaints about the resolved scenario. */
 export function complaintsAboutMachine(scenario: Scenario): string[] {
   return [
+    ...kernelComplaints(scenario),
     ...memoryComplaints(scenario),
     ...scenario.adapters.flatMap(adapterComplaints),
     ...deviceComplaints(scenario),
     ...loadComplaints(scenario),
     ...crashComplaints(scenario),
   ];
+}
+
+function kernelComplaints({ linux24 }: Scenario): string[] {
+  if (!linux24 || BLOCK_SIZES.includes(linux24.blockBytes)) return [];
+  return [`linux24.blockSize: expected one of ${BLOCK_SIZES.join(", ")} bytes; got ${linux24.blockBytes}`];
 }
 
 function memoryComplaints({ memory }: Scenario): string[] {

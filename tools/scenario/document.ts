@@ -1,4 +1,5 @@
 // The form of a scenario that people write, after schema.json has accepted it. Every key is optional except in lists.
+import type { KernelVersion } from "../../kernel-sim/core/flavour.ts";
 import type { CrashTrigger, DiskFaultKind, Dumper, MemoryRangeType, Platform } from "./scenario.ts";
 
 /** "8GiB", "36GB", or a number of bytes. */
@@ -11,7 +12,8 @@ export interface ScenarioDocument {
   name?: string;
   description?: string;
   platform?: Platform;
-  kernel?: "2.6.9";
+  kernel?: KernelVersion;
+  linux24?: { hostLock?: "global" | "own"; blockSize?: SizeText };
   cpus?: number;
   hz?: number;
   memory?: {

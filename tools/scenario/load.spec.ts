@@ -6,6 +6,7 @@ import { replayCommand, scenarioHash } from "./identity.ts";
 import { builtInScenarios, loadScenario } from "./load.ts";
 import { DISK_FAULT_KINDS, DUMPERS, CRASH_TRIGGERS, PLATFORMS } from "./scenario.ts";
 import { ADAPTERS, ADAPTER_CHOICES, ADAPTER_TYPES } from "../machine/adapters.ts";
+import { KERNEL_VERSIONS } from "../../kernel-sim/core/flavour.ts";
 import schema from "./schema.json" with { type: "json" };
 
 const folder = mkdtempSync(join(tmpdir(), "dumplab-scenario-"));
@@ -178,6 +179,13 @@ describe("a mistake is named with its place", () => {
       "crash: { trigger: bug, at: { function: { name: f, type: PANIC } } }",
       "crash.at.function.type: PANIC means trigger panic; got bug",
     ],
+    ["a kernel that is not there", "kernel: 2.4.20", 'kernel: expected one of 2.6.9, 2.4.21; got "2.4.20"'],
+    ["a key of another kernel", "linux24: { hostLock: own }", "linux24: means nothing to kernel 2.6.9"],
+    [
+      "a block that is no power of two",
+      "kernel: 2.4.21\nlinux24: { blockSize: 3KiB }",
+      "linux24.blockSize: expected one of 512, 1024, 2048, 4096 bytes; got 3072",
+    ],
     ["a CPU that is not there", "crash: { cpu: 2 }", "crash.cpu: expected 0 to 1, the CPUs of this machine; got 2"],
     [
       "time that runs backwards",
@@ -281,6 +289,7 @@ describe("a mistake is named with its place", () => {
 test("the schema and the types name the same things", () => {
   const { properties, $defs } = schema;
   expect(properties.platform.enum).toEqual([...PLATFORMS]);
+  expect(properties.kernel.enum).toEqual([...KERNEL_VERSIONS]);
   const { type, model } = properties.adapters.items.properties;
   expect(type.enum).toEqual(ADAPTER_TYPES);
   expect(model.enum).toEqual(Object.values(ADAPTERS).flatMap(({ models }) => Object.keys(models)));

@@ -11,6 +11,7 @@ import type {
   TimeText,
 } from "./document.ts";
 import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf, probeOrder, type DiskDefaults } from "../machine/adapters.ts";
+import { DEFAULT_LINUX_2_4 } from "../../kernel-sim/flavours/linux-2.4.21.ts";
 import { DEFAULT_DUMPER } from "./dumpers.ts";
 import { lkdtmFunction, lkdtmTrigger } from "./lkdtm.ts";
 import type {
@@ -38,6 +39,7 @@ export function resolveScenario(document: ScenarioDocument, source: ScenarioSour
     description: document.description ?? "",
     platform: document.platform ?? "x86_64",
     kernel: document.kernel ?? "2.6.9",
+    ...linux24(document),
     cpus: document.cpus ?? 2,
     hz: document.hz ?? 1000,
     memory: resolveMemory(document.memory ?? {}),
@@ -74,6 +76,18 @@ export function resolveScenario(document: ScenarioDocument, source: ScenarioSour
     damage: (document.damage ?? []).map(resolveDamage),
     limits: { virtualTimeNs: time(limits.virtualTime ?? "1h"), hostEvents: limits.hostEvents ?? 1e9 },
     source,
+  };
+}
+
+/** A kernel that is none of 2.4 has no such key: its scenarios are what they were before there was one. */
+function linux24({ kernel, linux24: keys = {} }: ScenarioDocument): Pick<Scenario, "linux24"> {
+  if (kernel !== "2.4.21") return {};
+  const { hostLock, blockBytes } = DEFAULT_LINUX_2_4;
+  return {
+    linux24: {
+      hostLock: keys.hostLock ?? hostLock,
+      blockBytes: keys.blockSize === undefined ? blockBytes : size(keys.blockSize),
+    },
   };
 }
 

@@ -2,6 +2,8 @@
 // every size is in bytes and every time in nanoseconds. It is plain JSON, so it crosses worker threads and goes into
 // capsules as it is. The form that people write is described by schema.json; load.ts turns one into the other.
 
+import type { KernelVersion } from "../../kernel-sim/core/flavour.ts";
+
 export const PLATFORMS = ["x86_64", "i386", "ia64", "ppc64"] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
@@ -10,7 +12,9 @@ export interface Scenario {
   /** One line for people; empty when the file has none. */
   readonly description: string;
   readonly platform: Platform;
-  readonly kernel: "2.6.9";
+  readonly kernel: KernelVersion;
+  /** What is particular to kernel 2.4.21; absent with another one. */
+  readonly linux24?: Linux24Scenario;
   /** 1..64. */
   readonly cpus: number;
   /** Timer interrupts per second and CPU. */
@@ -25,6 +29,13 @@ export interface Scenario {
   readonly limits: TrialLimits;
   /** Where it came from; no part of its identity (see identity.ts). */
   readonly source: ScenarioSource;
+}
+
+export interface Linux24Scenario {
+  /** Every SCSI host's lock: io_request_lock, or one of its own as in Red Hat's kernels. */
+  readonly hostLock: "global" | "own";
+  /** Bytes per buffer head of direct I/O. */
+  readonly blockBytes: number;
 }
 
 export interface ScenarioSource {

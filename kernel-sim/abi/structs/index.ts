@@ -15,6 +15,7 @@ import * as sched from "./sched.ts";
 import * as scsi from "./scsi.ts";
 import * as signal from "./signal.ts";
 import * as system from "./system.ts";
+import * as tqueue from "./tqueue.ts";
 import * as vm from "./vm.ts";
 
 export const STRUCT_FILES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -31,6 +32,7 @@ export const STRUCT_FILES: Readonly<Record<string, Readonly<Record<string, unkno
   scsi,
   signal,
   system,
+  tqueue,
   vm,
 };
 
