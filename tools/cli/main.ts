@@ -6,6 +6,7 @@ import { benchCommand } from "./commands/bench.ts";
 import { exportCommand } from "./commands/export.ts";
 import { formatCommand } from "./commands/format.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { lockmeterCommand } from "./commands/lockmeter.ts";
 import { netdumpServerCommand } from "./commands/netdump-server.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { savecoreCommand } from "./commands/savecore.ts";
@@ -28,6 +29,7 @@ const COMMANDS: readonly ((context: CommandContext) => Command)[] = [
   savecoreCommand,
   inspectCommand,
   exportCommand,
+  lockmeterCommand,
   netdumpServerCommand,
   scenariosCommand,
 ];
