@@ -32,6 +32,8 @@ export interface LoadOptions {
   /** Bytes per call, rounded to blocks of 4 KiB. */
   readonly sizeMinBytes: number;
   readonly sizeMaxBytes: number;
+  /** "sequential": each call goes on where the process's last one ended, as dd does. Default: anywhere in its file. */
+  readonly access?: "random" | "sequential";
   /** Mean user time between two calls of a process. */
   readonly thinkTimeNs: number;
   /** Dirty bytes at which writers must help; undefined: 40 % of memory. pdflush starts at half of it. */

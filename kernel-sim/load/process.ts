@@ -36,6 +36,8 @@ export class LoadProcess {
   /** Calls that have returned, in the order of Load.mix. */
   readonly calls = [0, 0, 0, 0];
   buffer: UserBuffer | undefined;
+  /** With sequential access: behind the last call. */
+  nextBlock = 0;
   /** Its file's name, and the descriptors it has of it: through the page cache, and past it. */
   path = "";
   fd = -1;
@@ -61,7 +63,7 @@ export function* load_main(load: Load, p: LoadProcess): Generator<void, void, vo
     return;
   }
   yield* sys_mlock(load, p);
-  const { mix, sizeMinBytes, sizeMaxBytes, thinkTimeNs } = load.options;
+  const { mix, sizeMinBytes, sizeMaxBytes, thinkTimeNs, access } = load.options;
   const weights = [mix.bufferedWrite, mix.fsync, mix.directRead, mix.directWrite];
   const least = Math.max(1, Math.round(sizeMinBytes / BLOCK_BYTES));
   const most = Math.min(p.blocks, Math.max(least, Math.round(sizeMaxBytes / BLOCK_BYTES)));
@@ -70,7 +72,7 @@ export function* load_main(load: Load, p: LoadProcess): Generator<void, void, vo
     const think = Math.floor(p.random.unit() * 2 * thinkTimeNs);
     const kind = p.random.weighted(weights);
     const count = p.random.between(least, most);
-    const block = p.random.between(0, p.blocks - count);
+    const block = access === "sequential" ? nextBlock(p, count) : p.random.between(0, p.blocks - count);
     const writes = kind === 0 || kind === 3;
     yield* userMode(think + (writes ? count * FILL_NS : 0));
     if (writes) fillBuffer(p, block, count);
@@ -82,6 +84,13 @@ export function* load_main(load: Load, p: LoadProcess): Generator<void, void, vo
     load.calls++;
   }
   load.running--;
+}
+
+/** Where the last call ended, or the file's start when the next one does not fit behind it. */
+function nextBlock(p: LoadProcess, count: number): number {
+  const block = p.nextBlock + count > p.blocks ? 0 : p.nextBlock;
+  p.nextBlock = block + count;
+  return block;
 }
 
 /** Makes the process's buffer present: pages in an order of their own, so that scatter lists have something to do. */

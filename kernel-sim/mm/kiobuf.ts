@@ -6,6 +6,7 @@ import { submit_bio } from "../block/make-request.ts";
 import { run_tq_disk } from "../block/tq-disk.ts";
 import { WRITE } from "../block/request.ts";
 import { versionFunctions } from "../core/version-functions.ts";
+import { END_BUFFER_NS, KIOBUF_BLOCK_NS } from "../flavours/prices-2.4.ts";
 import { schedule } from "../core/sched.ts";
 import { TASK_UNINTERRUPTIBLE } from "../core/task.ts";
 import { finish_wait, prepare_to_wait, wake_up } from "../core/wait.ts";
@@ -31,6 +32,7 @@ const bufferHeads = new WeakMap<DirectIo, Bio[]>();
 /** A block has ended. Softirq. */
 const end_buffer_io_kiobuf = kfunc("end_buffer_io_kiobuf", function* (bh: Bio, _bytes: number, _error: number) {
   const iobuf = bh.private_ as DirectIo;
+  step(END_BUFFER_NS);
   if ((bh.s.bi_flags & BIO_UPTODATE) === 0) iobuf.s.io_error = -EIO;
   // atomic_dec_and_test(&kiobuf->io_count)
   const left = iobuf.s.bios_in_flight - 1;
@@ -80,6 +82,7 @@ const brw_kiovec = kfunc(
         break;
       }
       heads[i] = bh;
+      step(KIOBUF_BLOCK_NS);
       prepareHead(bh, at, length);
       bio_target(bh, mapping.bdev, mapping.startSector + (pos + done) / 512, end_buffer_io_kiobuf, iobuf);
       iobuf.s.bios_in_flight = iobuf.s.bios_in_flight + 1;

@@ -1,5 +1,5 @@
 // What the CPUs do, looked at every few microseconds of virtual time, as kernprof did it with a profiling interrupt.
-import { HALT, SPIN, STOPPED, type Cpu } from "../../emulator/cpu/cpu.ts";
+import { HALT, STOPPED, type Cpu } from "../../emulator/cpu/cpu.ts";
 import type { Machine } from "../../emulator/cpu/machine.ts";
 import { makeEvent, type TimerEvent } from "../../emulator/time/events.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
@@ -17,14 +17,12 @@ export interface CpuShares {
   /** do_IRQ: handlers, and the softirqs on the way back. */
   readonly hardirq: number;
   readonly softirq: number;
-  /** Of system, hardirq and softirq: waiting for a lock. */
-  readonly spinning: number;
 }
 
 export class CpuSampler {
   private readonly machine: Machine;
   private readonly event: TimerEvent;
-  private readonly counts = { idle: 0, user: 0, system: 0, hardirq: 0, softirq: 0, spinning: 0 };
+  private readonly counts = { idle: 0, user: 0, system: 0, hardirq: 0, softirq: 0 };
   private looks = 0;
   /** Sums over the looks: commands under way at all disks. */
   private inFlight = 0;
@@ -49,7 +47,6 @@ export class CpuSampler {
   private look(): void {
     this.looks++;
     for (const c of this.machine.cpus) this.counts[this.kindOf(c)]++;
-    for (const c of this.machine.cpus) if (c.state === SPIN) this.counts.spinning++;
     for (const disk of K.block.disks) this.inFlight += disk.s.in_flight;
   }
 
@@ -63,10 +60,10 @@ export class CpuSampler {
 
   shares(): CpuShares {
     const all = Math.max(1, this.looks * this.machine.cpus.length);
-    const { idle, user, system, hardirq, softirq, spinning } = this.counts;
+    const { idle, user, system, hardirq, softirq } = this.counts;
     return {
       ...{ idle: idle / all, user: user / all, system: system / all },
-      ...{ hardirq: hardirq / all, softirq: softirq / all, spinning: spinning / all },
+      ...{ hardirq: hardirq / all, softirq: softirq / all },
     };
   }
 

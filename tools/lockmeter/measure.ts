@@ -27,6 +27,8 @@ export interface Measurement {
   /** Most held first. */
   readonly locks: readonly LockRow[];
   readonly shares: CpuShares;
+  /** Of all CPU time: waiting for a lock (interrupts taken meanwhile included). */
+  readonly waiting: number;
   readonly io: {
     readonly bytesRead: number;
     readonly bytesWritten: number;
@@ -60,10 +62,13 @@ export function measureLocks(scenario: Scenario, options: MeasureOptions): Measu
   sampler.stop();
   meter.stop();
   const after = ioOf(lab);
+  const locks = rowsOf(lab, meter);
+  const waitNs = locks.reduce((sum, row) => sum + row.waitNs, 0);
   return {
     windowNs: options.windowNs,
     cpus: machine.cpus.length,
-    locks: rowsOf(lab, meter),
+    locks,
+    waiting: waitNs / (options.windowNs * machine.cpus.length),
     shares: sampler.shares(),
     io: {
       bytesRead: after.bytesRead - before.bytesRead,

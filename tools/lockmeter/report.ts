@@ -47,7 +47,7 @@ export function lockReport(measured: Measurement): string {
     `window      ${(windowNs / 1e6).toFixed(0)} ms of virtual time, ${cpus} CPUs`,
     `disks       ${(io.bytesRead / MIB / seconds).toFixed(1)} MiB/s read, ${(io.bytesWritten / MIB / seconds).toFixed(1)} MiB/s written, ${(io.requests / seconds).toFixed(0)} requests/s, ${io.meanInFlight.toFixed(1)} queued or under way`,
     `load        ${(io.calls / seconds).toFixed(0)} calls/s`,
-    `CPU time    ${percent(shares.user)} user, ${percent(shares.system)} system, ${percent(shares.hardirq)} hardirq, ${percent(shares.softirq)} softirq, ${percent(shares.idle)} idle (${percent(shares.spinning)} waiting for locks)`,
+    `CPU time    ${percent(shares.user)} user, ${percent(shares.system)} system, ${percent(shares.hardirq)} hardirq, ${percent(shares.softirq)} softirq, ${percent(shares.idle)} idle (${percent(measured.waiting)} waiting for locks)`,
     `do_IRQ      ${percent(shares.hardirq + shares.softirq)} of all CPU time, softirqs included`,
     "",
     `${TITLES.map((title, i) => title.padStart(WIDTHS[i]!)).join(" ")}  NAME`,

@@ -119,6 +119,7 @@ const init = kfunc("init_lab", function* (lab: Lab) {
   lab.load = yield* start_load({
     ...{ processes: load.processes, devices: load.devices, mix: load.mix, thinkTimeNs: load.thinkTimeNs },
     ...{ sizeMinBytes: load.sizeMinBytes, sizeMaxBytes: load.sizeMaxBytes },
+    ...(load.access === undefined ? {} : { access: load.access }),
     dirtyLimitBytes: load.dirtyLimitBytes ?? undefined,
   });
   lab.loadStartNs = cpu.clock;

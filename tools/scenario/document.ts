@@ -28,6 +28,7 @@ export interface ScenarioDocument {
     perDisk?: number;
     devices?: string[];
     mix?: { bufferedWrite?: number; fsync?: number; directRead?: number; directWrite?: number };
+    access?: "random" | "sequential";
     sizeMin?: SizeText;
     sizeMax?: SizeText;
     thinkTime?: TimeText;

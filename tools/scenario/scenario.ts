@@ -140,6 +140,8 @@ export interface LoadScenario {
   readonly mix: LoadMix;
   readonly sizeMinBytes: number;
   readonly sizeMaxBytes: number;
+  /** Absent: anywhere in the process's file. "sequential": one call behind the other. */
+  readonly access?: "sequential";
   /** Mean time between two requests of one process. */
   readonly thinkTimeNs: number;
   /** Dirty page-cache bytes at which writers must wait; null: a tenth of RAM. */
