@@ -190,3 +190,22 @@ describe("an interrupt between processors", () => {
     expect(() => machine.ioApic.setLine(24, true)).toThrow("there is no line 24 (0..23)");
   });
 });
+
+describe("a SAPIC", () => {
+  test("keeps an EOI to itself: a level line asks again only when its IOSAPIC is told", () => {
+    const memory = new PhysicalMemory(new PagePool(2 * MIB, 8 * MIB), [{ start: 0, end: 4 * MIB, type: "ram" }]);
+    const { cpus, ioApic, ...rest } = new Machine({ cpus: 1, seed: 1, memory, sapic: true });
+    const { apic } = cpus[0]!;
+    expect(rest.sapic).toBe(true);
+    ioApic.entry(5).vector = 0x61;
+    ioApic.setMasked(5, false, 0);
+    ioApic.setLine(5, true);
+    expect(apic.acknowledge(1000)).toBe(0x61);
+    apic.endOfInterrupt();
+    expect(apic.inService).toEqual([]);
+    expect(apic.acknowledge(1e6)).toBe(-1);
+    expect(ioApic.entry(5).remoteIrr).toBe(true);
+    ioApic.endOfInterrupt(0x61, 2000);
+    expect(apic.acknowledge(1e6)).toBe(0x61);
+  });
+});

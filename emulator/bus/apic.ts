@@ -19,10 +19,16 @@ export class LocalApic {
   /** Vectors in service (ISR), innermost last. */
   readonly inService: number[] = [];
   private heldBackClass = 0;
+  /**
+   * An EOI here reaches the lines, too (APIC). On ia64 it does not (SAPIC): cr.eoi is the CPU's alone, and the line waits until
+   * software writes the EOI register of its IOSAPIC.
+   */
+  private readonly tellsLines: boolean;
 
-  constructor(cpu: Cpu, ioApic: () => IoApic) {
+  constructor(cpu: Cpu, ioApic: () => IoApic, tellsLines = true) {
     this.cpu = cpu;
     this.ioApic = ioApic;
+    this.tellsLines = tellsLines;
   }
 
   /** Task priority register: vectors at or below this priority class (vector >> 4) are held back. */
@@ -102,7 +108,7 @@ export class LocalApic {
     return vector;
   }
 
-  /** End of interrupt: the highest vector in service is done; a level-triggered line behind it may ask again. */
+  /** End of interrupt: the highest vector in service is done; with an APIC a level-triggered line behind it may ask again. */
   endOfInterrupt(): void {
     const { inService } = this;
     const highest = this.highestInService();
@@ -111,7 +117,7 @@ export class LocalApic {
     for (let i = inService.lastIndexOf(highest) + 1; i < inService.length; i++) inService[i - 1] = inService[i]!;
     inService.pop();
     if (this.requested.length > 0) this.cpu.attention = true;
-    this.ioApic().endOfInterrupt(highest, this.cpu.clock);
+    if (this.tellsLines) this.ioApic().endOfInterrupt(highest, this.cpu.clock);
   }
 
   get requests(): readonly number[] {
@@ -183,7 +189,7 @@ export class IoApic {
   /** Told of every request, so that a halted CPU wakes; set by the machine. */
   onRequest: (cpu: Cpu, at: number) => void = () => {};
 
-  /** A CPU's EOI for `vector` reaches the lines that wait for it; what is still asserted asks again. */
+  /** An EOI for `vector`, a CPU's or (IOSAPIC) a write to the EOI register, reaches the lines that wait for it; what is still asserted asks again. */
   endOfInterrupt(vector: number, now: number): void {
     for (const entry of this.entries) {
       if (entry.vector !== vector || !entry.remoteIrr) continue;

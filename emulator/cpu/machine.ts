@@ -25,6 +25,8 @@ export interface MachineOptions {
   readonly cpus: number;
   readonly seed: number;
   readonly memory: PhysicalMemory;
+  /** ia64's interrupt controllers: see LocalApic. Default: APICs. */
+  readonly sapic?: boolean;
   /** Throw on a driver's or a model's mistake instead of recording it. */
   readonly strict?: boolean;
 }
@@ -36,6 +38,7 @@ export class Machine implements CpuOwner, DeviceHost {
   /** Stands for the CPU while no CPU runs: boot and tools use kernel code without time passing. */
   readonly outside: Cpu;
   readonly ioApic: IoApic;
+  readonly sapic: boolean;
   readonly pci = new PciBus();
   readonly random: RandomSource;
   readonly recorder = new TraceRecorder();
@@ -65,7 +68,8 @@ export class Machine implements CpuOwner, DeviceHost {
     this.outside.limit = Infinity;
     this.outside.horizon = Infinity;
     this.ioApic = new IoApic(this.cpus, this.events);
-    for (const c of this.cpus) c.apic = new LocalApic(c, () => this.ioApic);
+    this.sapic = options.sapic ?? false;
+    for (const c of this.cpus) c.apic = new LocalApic(c, () => this.ioApic, !this.sapic);
     this.ioApic.onRequest = (c, at) => this.wakeForInterrupt(c, at);
     this.ioApic.land = (c, kind, reason, at) => this.land(c, { kind, reason }, at);
     this.events.onEarlier = (at) => {

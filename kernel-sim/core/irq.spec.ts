@@ -266,3 +266,59 @@ describe("an interrupt's entry", () => {
     expect(k.machine.cpus[0]!.apic.inService).toEqual([]);
   });
 });
+
+describe("on ia64", () => {
+  test("lines and ticks come and go: cr.tpr is down and nothing is in service between them", () => {
+    const k = bootTestMachine({ cpus: 2, sapic: true });
+    const log: string[] = [];
+    runKernel(k, function* () {
+      yield* request_irq(IRQ, deviceHandler(log), 0, "test", 0);
+      for (let i = 0; i < 3; i++) {
+        line(true);
+        yield* msleep(2);
+      }
+    });
+    expect(log).toHaveLength(6);
+    expect(k.time.jiffies).toBeGreaterThan(0);
+    for (const { apic } of k.machine.cpus) expect([apic.taskPriority, apic.inService]).toEqual([0, []]);
+    expect(k.reports).toEqual([]);
+  });
+
+  test("a handler that is abandoned leaves three things, and its line comes again only when the last of them is undone", () => {
+    const k = bootTestMachine({ cpus: 1, sapic: true });
+    const log: string[] = [];
+    let took = 0;
+    runKernel(k, function* () {
+      yield* request_irq(IRQ, deviceHandler(log), SA_INTERRUPT, "test", 0);
+      const c = cpu;
+      c.onLanding = () =>
+        (function* (): Generator<void, void, void> {
+          // A dumper of the time, in its INIT handler: cr.tpr down, EOI at the CPU, EOI at the IOSAPIC, interrupts on.
+          c.interruptsEnabled = false;
+          line(false);
+          line(true);
+          const undo = [
+            () => (c.apic.taskPriority = 0),
+            () => c.apic.endOfInterrupt(),
+            () => K.machine.ioApic.endOfInterrupt(vectorOfIrq(IRQ), c.clock),
+          ];
+          for (const step of undo) {
+            yield* busyFor(10_000);
+            expect(c.apic.acknowledge(c.clock)).not.toBe(vectorOfIrq(IRQ));
+            step();
+          }
+          yield* busyFor(10_000);
+          took = c.apic.acknowledge(c.clock);
+          K.machine.stopReason = "shown";
+          yield;
+        })();
+      const init = makeEvent("init", () => K.machine.land(c, { kind: "init", reason: "os_init" }, K.machine.now()));
+      line(true);
+      K.machine.events.arm(init, c.clock + 1_000);
+      yield* udelay(100);
+    });
+    expect(log).toEqual([`in ${IRQ} on cpu0`]);
+    expect(took).toBe(vectorOfIrq(IRQ));
+    expect(k.irq.descs[IRQ]!.status & IRQ_INPROGRESS).toBe(IRQ_INPROGRESS);
+  });
+});

@@ -119,8 +119,13 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   c.functionId = special ? special.entryId : common_interrupt.id;
   p.hardirqDepth++;
   p.pda.irqcount = irqcount + 1;
+  const { sapic } = K.machine;
+  const { taskPriority } = c.apic;
+  // ia64_handle_irq: cr.tpr holds back what is not more urgent while the handler runs. Whoever is stopped in here leaves it raised.
+  if (sapic) c.apic.taskPriority = vector >> 4;
   if (special) yield* special.handler();
   else yield* do_IRQ(irqOfVector(vector));
+  if (sapic) c.apic.taskPriority = taskPriority;
   p.hardirqDepth--;
   if (p.hardirqDepth === 0 && p.softirqDepth === 0 && softirq_pending()) yield* K.flavour.core.doSoftirq();
   c.interruptsEnabled = false;
@@ -169,7 +174,8 @@ export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
     }
     desc.status = desc.status & ~IRQ_PENDING;
   }
-  // end_level_ioapic_irq: the EOI that lets the line ask again.
+  // end_level_ioapic_irq, iosapic_end_level_irq: the EOI that lets the line ask again.
+  if (level && K.machine.sapic) K.machine.ioApic.endOfInterrupt(vectorOfIrq(irq), cpu.clock);
   if (level) cpu.apic.endOfInterrupt();
   spin_unlock(locks[irq]!);
 });

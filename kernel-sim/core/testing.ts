@@ -14,6 +14,8 @@ export interface TestMachineOptions {
   readonly seed?: number;
   readonly ramMiB?: number;
   readonly flatMiB?: number;
+  /** ia64's interrupt controllers. */
+  readonly sapic?: boolean;
   readonly boot?: Partial<BootOptions>;
   readonly init?: () => Running;
 }
@@ -27,7 +29,12 @@ export function bootTestMachine(options: TestMachineOptions = {}): Kernel {
     { start: 640 * 1024, end: MIB, type: "reserved" },
     { start: MIB, end: ram, type: "ram" },
   ]);
-  const machine = new Machine({ cpus: options.cpus ?? 2, seed: options.seed ?? 1, memory });
+  const machine = new Machine({
+    cpus: options.cpus ?? 2,
+    seed: options.seed ?? 1,
+    memory,
+    sapic: options.sapic ?? false,
+  });
   return bootKernel({
     machine,
     map: X86_64_MAP,

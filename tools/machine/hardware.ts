@@ -206,7 +206,12 @@ export function buildMachine(scenario: Scenario, seed: number): BareMachine {
       map.push({ start: imageBase + start, end: imageBase + end, type: "preserved" });
   }
   const pool = poolFor(flatBytesOf(scenario.memory.sizeBytes));
-  const machine = new Machine({ cpus: scenario.cpus, seed, memory: new PhysicalMemory(pool, map) });
+  const machine = new Machine({
+    cpus: scenario.cpus,
+    seed,
+    memory: new PhysicalMemory(pool, map),
+    sapic: scenario.platform === "ia64",
+  });
   image?.load(machine.memory, imageBase);
   const dumped = image ? image.ranges.map((range) => ({ ...range, type: "ram" as const })) : map;
   return {
