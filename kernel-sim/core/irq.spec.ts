@@ -293,14 +293,14 @@ describe("on ia64", () => {
       const c = cpu;
       c.onLanding = () =>
         (function* (): Generator<void, void, void> {
-          // A dumper of the time, in its INIT handler: cr.tpr down, EOI at the CPU, EOI at the IOSAPIC, interrupts on.
+          // A dumper of the time, in its INIT handler: EOI at the CPU, EOI at the IOSAPIC, cr.tpr down.
           c.interruptsEnabled = false;
           line(false);
           line(true);
           const undo = [
-            () => (c.apic.taskPriority = 0),
             () => c.apic.endOfInterrupt(),
             () => K.machine.ioApic.endOfInterrupt(vectorOfIrq(IRQ), c.clock),
+            () => (c.apic.taskPriority = 0),
           ];
           for (const step of undo) {
             yield* busyFor(10_000);
