@@ -179,6 +179,11 @@ export class IoApic {
     if (!masked && entry.level && entry.asserted) this.tryDeliver(entry, now);
   }
 
+  /** Steers a line to another CPU. What was delivered already stays where it is, and so does its remote IRR. */
+  setDestination(irq: number, cpuId: number): void {
+    this.entry(irq).destination = cpuId;
+  }
+
   private tryDeliver(entry: RedirectionEntry, at: number): void {
     if (entry.masked || (entry.level && entry.remoteIrr)) return;
     if (entry.level) entry.remoteIrr = true;

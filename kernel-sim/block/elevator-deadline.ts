@@ -6,6 +6,7 @@ import { M, peekPtr, poke32, storePtr } from "../abi/ram.ts";
 import { deadline_data, deadline_rq } from "../abi/structs/block.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
+import { LIST_WALK_LIMIT, pointed, walks_for_ever } from "../core/fault.ts";
 import { kfunc } from "../core/kfunc.ts";
 import {
   INIT_LIST_HEAD,
@@ -43,6 +44,7 @@ const FIFO_BATCH = 16;
 const WRITES_STARVED = 2;
 /** A step along a list that is not in the cache. */
 const WALK_NS = 3;
+const SORTED_LIST = "the sorted list of a request queue";
 
 /** struct deadline_rq beside a request. */
 export class DeadlineRequest {
@@ -95,7 +97,7 @@ export class DeadlineElevator implements Elevator {
     return rq.elevatorPrivate as DeadlineRequest;
   }
   private drqAt(addr: number): DeadlineRequest {
-    return K.block.deadlineRequests.get(addr)!;
+    return pointed(K.block.deadlineRequests.get(addr), addr);
   }
   private next(dir: number): number {
     return peekPtr(this.nextAt + dir * (M.word8 ? 8 : 4));
@@ -114,15 +116,19 @@ export class DeadlineElevator implements Elevator {
     const start = bio.s.bi_sector;
     const end = start + (bio.s.bi_size >>> 9);
     // From the end of the list: streams mostly continue.
+    let seen = 0;
     for (let at = list_prev(head); at !== head; at = list_prev(at)) {
       step(WALK_NS);
-      const { rq, s } = this.drqAt(at);
+      if (++seen > LIST_WALK_LIMIT) walks_for_ever(SORTED_LIST);
+      const drq = this.drqAt(at);
+      const { s } = drq;
       if (s.sector > end) continue;
-      if (this.tryMerge(rq!, bio, target)) {
-        q.s.last_merge = rq!.addr;
+      const rq = pointed(drq.rq, s.request);
+      if (this.tryMerge(rq, bio, target)) {
+        q.s.last_merge = rq.addr;
         return;
       }
-      if (s.sector < start && s.sector + rq!.s.nr_sectors < start) return;
+      if (s.sector < start && s.sector + rq.s.nr_sectors < start) return;
     }
   }
 
@@ -186,8 +192,10 @@ export class DeadlineElevator implements Elevator {
     drq.s.sector = sector;
     const head = this.sortLists[rq_data_dir(rq)]!;
     let at = list_prev(head);
+    let seen = 0;
     while (at !== head && this.drqAt(at).s.sector > sector) {
       step(WALK_NS);
+      if (++seen > LIST_WALK_LIMIT) walks_for_ever(SORTED_LIST);
       at = list_prev(at);
     }
     list_add(drq.sort, at);
@@ -196,7 +204,7 @@ export class DeadlineElevator implements Elevator {
   /** The request behind one in sector order, or 0. */
   private after(drq: DeadlineRequest): number {
     const at = list_next(drq.sort);
-    return at === this.sortLists[rq_data_dir(drq.rq!)] ? 0 : at;
+    return at === this.sortLists[rq_data_dir(pointed(drq.rq, drq.s.request))] ? 0 : at;
   }
 
   /** Moves one request to the dispatch list. Returns false when nothing waits. */
@@ -233,7 +241,7 @@ export class DeadlineElevator implements Elevator {
   }
 
   private move(drq: DeadlineRequest): void {
-    const rq = drq.rq!;
+    const rq = pointed(drq.rq, drq.s.request);
     const dir = rq_data_dir(rq);
     this.setNext(READ, 0);
     this.setNext(WRITE, 0);

@@ -3,6 +3,7 @@
 // queue_head is the order in which the driver gets requests; an elevator keeps what is not due yet on lists of its own.
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import { K } from "../core/kernel.ts";
+import { pointed } from "../core/fault.ts";
 import { kfunc, kleaf } from "../core/kfunc.ts";
 import { list_add, list_add_tail, list_del_init, list_empty, list_next } from "../core/list.ts";
 import type { Bio } from "./bio.ts";
@@ -163,7 +164,9 @@ export function elv_completed_request(q: RequestQueue, rq: Request): void {
 
 /** The first request on queue_head, where the driver looks. */
 export function firstQueued(q: RequestQueue): Request | undefined {
-  return list_empty(q.queue_head) ? undefined : requestAt(list_next(q.queue_head));
+  if (list_empty(q.queue_head)) return undefined;
+  const first = list_next(q.queue_head);
+  return pointed(requestAt(first), first);
 }
 
 /** Takes a request off queue_head. */

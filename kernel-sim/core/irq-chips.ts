@@ -30,7 +30,13 @@ const startup_edge_ioapic_irq = kleaf("startup_edge_ioapic_irq", (irq: number): 
 /** An edge is acknowledged before its handlers: the next one is another interrupt. */
 const ack_edge_ioapic_irq = kleaf("ack_edge_ioapic_irq", (_irq: number): void => cpu.apic.endOfInterrupt());
 const end_edge_ioapic_irq = kleaf("end_edge_ioapic_irq", (_irq: number): void => {});
-const set_ioapic_affinity_irq = kleaf("set_ioapic_affinity_irq", (_irq: number): void => {});
+/**
+ * Steers a line to one CPU (the lowest of a mask of one). An interrupt that another CPU has accepted, and not ended, stays with
+ * that CPU: a level-triggered line is not heard again before its EOI. Locks held: the descriptor's, where others could steer.
+ */
+export const set_ioapic_affinity_irq = kleaf("set_ioapic_affinity_irq", (irq: number, cpuId: number): void => {
+  K.machine.ioApic.setDestination(irq, cpuId);
+});
 
 const no_action = kleaf("ack_none", (_irq: number): void => {});
 const startup_none = kleaf("startup_none", (_irq: number): number => 0);

@@ -1,6 +1,6 @@
 // The kernel that runs on a machine: its image (symbols, static objects), its views on RAM, its per-CPU state.
 import type { Machine } from "../../emulator/cpu/machine.ts";
-import { cpu, type Cpu } from "../../emulator/cpu/cpu.ts";
+import { cpu, type Cpu, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, installRam, type AddressMap, type ImageRanges } from "../abi/ram.ts";
 import { alignOf, layoutOf, sizeOf, type CType, type Fields, type StructType } from "../abi/types.ts";
 import { viewClass, type View } from "../abi/view.ts";
@@ -13,10 +13,11 @@ import type { PerCpuAreas } from "./percpu-data.ts";
 import type { CrashHooks, CrashSite, NotifierChain } from "./panic.ts";
 import type { Console } from "./printk.ts";
 import type { DumpMode } from "./dump-mode.ts";
+import type { EndlessWalk } from "./fault.ts";
 import type { Softirqs } from "./softirq.ts";
 import type { Timekeeping } from "./timer.ts";
 import type { CpuWorkqueue } from "./workqueue.ts";
-import type { CallFunction } from "./smp.ts";
+import type { CallFunction, NmiCallback } from "./smp.ts";
 import type { BottomHalves } from "./bottom-half.ts";
 import type { Flavour } from "./flavour.ts";
 import type { Spinlock } from "./spinlock.ts";
@@ -125,6 +126,16 @@ export class Kernel {
   initMonarch: number | undefined;
   /** What the CPUs that get a call-function interrupt, or a dumper's NMI, are to run (call_data). */
   callFunction: CallFunction | undefined;
+  /** What a CPU does that takes an NMI or INIT for a dump and then goes on (the nmi callback), or waits in the slaves' loop. */
+  nmiCallback: NmiCallback | undefined;
+  initSlaveCallback: NmiCallback | undefined;
+  /**
+   * Set by a dumper that lets the other CPUs run on: asked at the beginning of each schedule(). True: schedule() is nothing here.
+   * It does not return on a CPU that is to wait.
+   */
+  scheduleWhileDumping: (() => Running<boolean>) | undefined;
+  /** CPUs that walk a half-linked list in a circle. */
+  readonly endlessWalks: EndlessWalk[] = [];
   nextPid = 1;
   /** Bucket arrays of the pid hashes, by pid_type, and the binary logarithm of their length. */
   readonly pidHash: number[] = [];

@@ -53,12 +53,19 @@ function land(c: Cpu, landing: Landing): Program | undefined {
     if (++p.watchdogStale < LOCKUP_SECONDS) return undefined;
     return abandonFor(c, () => die_nmi(`NMI Watchdog detected LOCKUP on CPU${c.id}, registers:`));
   }
+  if (landing.reason === "dump") {
+    // The callback runs on the NMI stack and returns; the interrupted code goes on.
+    K.nmiCallback!(c, pushLandingRegisters(p.nmiStackTop));
+    return undefined;
+  }
   if (landing.reason === "freeze") return abandonFor(c, () => crash_nmi_callback(K.callFunction!), true);
   if (landing.kind === "init") {
     // The first CPU to get here is the monarch and dumps; the others wait for it where they are.
     K.initMonarch ??= c.id;
     if (K.initMonarch === c.id) return abandonFor(c, ia64_init_handler);
-    return abandonFor(c, () => crash_nmi_callback(stop_this_cpu));
+    const slave = abandonFor(c, () => crash_nmi_callback(stop_this_cpu));
+    K.initSlaveCallback?.(c, p.nmiRegs);
+    return slave;
   }
   return abandonFor(c, () => die_nmi("NMI: IOCK error (debug interrupt?) switch pressed"));
 }

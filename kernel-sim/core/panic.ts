@@ -229,6 +229,15 @@ const do_page_fault = kfunc("do_page_fault", function* (regs: number, address: n
   yield* die("Oops: 0002 [1] SMP", regs);
 });
 
+/** A pointer that leads nowhere: an exception in the running function, which never goes on. */
+export const paging_request = (address: number): Running => exception((regs) => do_wild_page_fault(regs, address));
+
+const do_wild_page_fault = kfunc("do_wild_page_fault", function* (regs: number, address: number) {
+  const hex = virtualOf(address).toString(16).padStart(16, "0");
+  yield* printk(`Unable to handle kernel paging request at ${hex} RIP: \n`, 1);
+  yield* die("Oops: 0000 [1] SMP", regs);
+});
+
 /** SysRq: the keyboard's or /proc/sysrq-trigger's last resort. `c` crashes by a NULL pointer write. */
 export const handle_sysrq = kfunc("__handle_sysrq", function* (key: string) {
   if (key === "c") {

@@ -3,6 +3,7 @@ import { RUN, cpu, finished, halt, step, type Running } from "../../emulator/cpu
 import { M, peek32, poke32 } from "../abi/ram.ts";
 import { MAX_PRIO, prio_array, thread_info } from "../abi/structs/sched.ts";
 import { K, current, this_cpu } from "./kernel.ts";
+import { pointed } from "./fault.ts";
 import { calledAt, kfunc, kleaf } from "./kfunc.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_next } from "./list.ts";
 import type { PerCpu } from "./percpu.ts";
@@ -104,7 +105,8 @@ function pickNext(p: PerCpu): Task {
     prio = firstPrio(array);
     if (prio === IDLE_PRIO) return p.idle;
   }
-  return K.tasks.get(list_next(headOf(array, prio)) - runListOffset)!;
+  const next = list_next(headOf(array, prio)) - runListOffset;
+  return pointed(K.tasks.get(next), next);
 }
 
 /**
@@ -113,6 +115,7 @@ function pickNext(p: PerCpu): Task {
  */
 export const schedule = kfunc("schedule", function* () {
   calledAt("schedule");
+  if (K.scheduleWhileDumping !== undefined && (yield* K.scheduleWhileDumping())) return;
   const p = this_cpu();
   if (p.hardirqDepth > 0 || p.softirqDepth > 0) {
     K.reports.push(`bad: scheduling while atomic: ${p.current.name} on cpu ${cpu.id}`);

@@ -9,6 +9,7 @@ import type { ViewOf } from "../abi/view.ts";
 import { apic_timer_interrupt } from "./entry.ts";
 import { K, current, this_cpu } from "./kernel.ts";
 import { DEFINE_PER_CPU } from "./percpu-data.ts";
+import { pointed } from "./fault.ts";
 import { calledAt, kfunc, kleaf, textAddressOf } from "./kfunc.ts";
 import { list_empty, list_next, list_splice_init } from "./list.ts";
 import { calc_load } from "./load-average.ts";
@@ -238,7 +239,8 @@ export function* runTimers(base: TimerBase): Generator<void, void, void> {
     if (list_empty(slot)) continue;
     list_splice_init(slot, base.dueList);
     while (!list_empty(base.dueList)) {
-      const timer = base.byEntry.get(list_next(base.dueList))!;
+      const entry = list_next(base.dueList);
+      const timer = pointed(base.byEntry.get(entry), entry);
       base.s.running_timer = timer.addr;
       detach_timer(timer);
       yield* spin_unlock_irq(base.lock);

@@ -3,6 +3,7 @@ import { cpu, finished, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, poke32 } from "../abi/ram.ts";
 import { blk_dev_init } from "../block/block-layer.ts";
 import { K } from "../core/kernel.ts";
+import { pointed } from "../core/fault.ts";
 import { moduleFunctions, moduleLeaves } from "../core/kfunc.ts";
 import { INIT_LIST_HEAD, list_add, list_add_tail, list_del_init, list_empty, list_next } from "../core/list.ts";
 import { SCSI_SOFTIRQ, open_softirq, raise_softirq_irqoff } from "../core/softirq.ts";
@@ -43,6 +44,8 @@ const kfunc = moduleFunctions("scsi_mod");
 const kleaf = moduleLeaves("scsi_mod");
 
 const SCSI_2 = 3;
+/** Room for a list_head on a stack, aligned. */
+const LIST_HEAD_BYTES = 16;
 
 /** Sets the mid-layer up for the running kernel. Called once by the boot, before any host is added. */
 export function init_scsi(): void {
@@ -65,7 +68,7 @@ export const scsi_get_command = kfunc("scsi_get_command", function* (sdev: scsi_
   if (!list_empty(host.free_list)) {
     const entry = list_next(host.free_list);
     list_del_init(entry);
-    cmd = K.scsi.byEntry.get(entry)!;
+    cmd = pointed(K.scsi.byEntry.get(entry), entry);
     // The C has a lock per device for this list; here it changes with the host's pool.
     list_add_tail(cmd.list, sdev.cmd_list);
   }
@@ -177,7 +180,10 @@ export const __scsi_done = kleaf("__scsi_done", (cmd: scsi_cmnd): Running => {
 /** SCSI_SOFTIRQ: takes this CPU's done queue and deals with each command. */
 export const scsi_softirq = kfunc("scsi_softirq", function* () {
   const done = K.scsi.doneQueues[cpu.id]!;
-  const local = K.scsi.localQueues[cpu.id]!;
+  // LIST_HEAD(local_q): on the stack. What is on it when the CPU is lost, nobody finds again.
+  cpu.sp -= LIST_HEAD_BYTES;
+  const local = cpu.sp;
+  INIT_LIST_HEAD(local);
   local_irq_disable();
   // list_splice_init
   if (!list_empty(done)) {
@@ -192,7 +198,7 @@ export const scsi_softirq = kfunc("scsi_softirq", function* () {
   while (!list_empty(local)) {
     const entry = list_next(local);
     list_del_init(entry);
-    yield* disposeOf(K.scsi.byEntry.get(entry)!);
+    yield* disposeOf(pointed(K.scsi.byEntry.get(entry), entry));
   }
 });
 

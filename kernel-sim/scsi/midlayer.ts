@@ -29,9 +29,8 @@ export class ScsiMidlayer {
   readonly byAddress = new Map<number, scsi_cmnd>();
   /** Devices by the address of their starved_entry. */
   readonly byStarvedEntry = new Map<number, scsi_device>();
-  /** scsi_done_q of each CPU, and the local list that its softirq works on (list heads). */
+  /** scsi_done_q of each CPU (list heads). */
   readonly doneQueues: readonly number[];
-  readonly localQueues: readonly number[];
   /** Every host that was added hangs on its `children`. */
   readonly shostClass: ViewOf<typeof class_struct>;
   serialNumber = 0;
@@ -39,18 +38,15 @@ export class ScsiMidlayer {
 
   constructor() {
     const size = K.sizeOf(list_head);
-    const heads = (): number[] =>
-      K.machine.cpus.map(() => {
-        const head = K.bootmem(size);
-        INIT_LIST_HEAD(head);
-        return head;
-      });
     this.shostClass = K.view(class_struct, K.symbol("shost_class"));
     this.shostClass.name = kernelString("scsi_host");
     INIT_LIST_HEAD(this.shostClass.children.addr);
     INIT_LIST_HEAD(this.shostClass.interfaces.addr);
-    this.doneQueues = heads();
-    this.localQueues = heads();
+    this.doneQueues = K.machine.cpus.map(() => {
+      const head = K.bootmem(size);
+      INIT_LIST_HEAD(head);
+      return head;
+    });
   }
 
   know(cmd: scsi_cmnd): void {

@@ -1,5 +1,6 @@
 // Counting commands in and out, and putting them back (drivers/scsi/scsi_lib.c of 2.6.9).
 import { K } from "../core/kernel.ts";
+import { pointed } from "../core/fault.ts";
 import { moduleFunctions } from "../core/kfunc.ts";
 import { list_del_init, list_empty, list_next } from "../core/list.ts";
 import { spin_lock, spin_lock_irqsave, spin_unlock, spin_unlock_irqrestore } from "../core/spinlock.ts";
@@ -59,7 +60,7 @@ export const scsi_run_queue = kfunc("scsi_run_queue", function* (q: RequestQueue
     const entry = list_next(shost.starved_list);
     list_del_init(entry);
     yield* spin_unlock_irqrestore(shost.host_lock, flags);
-    yield* blk_run_queue(K.scsi.byStarvedEntry.get(entry)!.request_queue);
+    yield* blk_run_queue(pointed(K.scsi.byStarvedEntry.get(entry), entry).request_queue);
     flags = yield* spin_lock_irqsave(shost.host_lock);
     // It lost a race and starves again: no endless loop.
     if (!list_empty(sdev.starved_entry)) break;
