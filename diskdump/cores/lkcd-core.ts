@@ -16,6 +16,14 @@ interface Placed {
   /** Page headers that were read. */
   readonly count: number;
   readonly ended: boolean;
+  /** Bytes from the beginning of the file to the end of what was read. */
+  readonly endBytes: number;
+}
+
+/** An LKCD dump and what the file or partition says of its own size. */
+export interface LkcdCore extends CoreReader {
+  /** Up to the mark of the end, with it; of a dump that broke off, up to its last whole page. */
+  readonly fileBytes: number;
 }
 
 /** Reads the page headers from the first to the END mark, or to the end of the file. */
@@ -27,7 +35,8 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
   let count = 0;
   let ascending = true;
   let ended = false;
-  for (let at = head.firstPageAt; ;) {
+  let at = head.firstPageAt;
+  for (;;) {
     const bytes = window.bytes(at, DUMP_PAGE_BYTES);
     if (!bytes) break;
     const view = new DataView(bytes.buffer, bytes.byteOffset, DUMP_PAGE_BYTES);
@@ -36,6 +45,7 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
     const flags = view.getUint32(12, true);
     if ((flags & DP.END) !== 0) {
       ended = true;
+      at += DUMP_PAGE_BYTES;
       break;
     }
     const wrong =
@@ -71,7 +81,7 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
   }
   const ranges: PageRange[] = [];
   for (let i = 0; i < count; i++) pushRange(ranges, pfns[i]!, 1);
-  return { saved: new PageIndex(ranges), offsets, count: headers, ended };
+  return { saved: new PageIndex(ranges), offsets, count: headers, ended, endBytes: at };
 }
 
 function grown(array: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
@@ -81,10 +91,10 @@ function grown(array: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
 }
 
 /** Opens the dump. Throws a UsageError that says what is wrong and where. */
-export function lkcdCore(store: ByteStore): CoreReader {
+export function lkcdCore(store: ByteStore): LkcdCore {
   const head = readLkcdHead(store);
   const { pageSize, compression } = head;
-  const { saved, offsets, count, ended } = placePages(store, head);
+  const { saved, offsets, count, ended, endBytes } = placePages(store, head);
   if (saved.total === 0) throw new UsageError(`${store.name}: no page follows at offset ${hex(head.firstPageAt)}`);
   const shortcomings: string[] = [];
   const expected = head.header.get("dh_num_pages");
@@ -113,7 +123,7 @@ export function lkcdCore(store: ByteStore): CoreReader {
   const endPfn = last.first + last.count;
   return {
     ...{ name: store.name, kind: `an LKCD dump, version ${head.version}, ${compression}`, shortcomings },
-    ...{ saved: saved.ranges, problems: head.problems },
+    ...{ saved: saved.ranges, problems: head.problems, fileBytes: endBytes },
     facts: factsOf(head, saved.ranges, endPfn),
     readPages(pfn, pages, into) {
       for (let i = 0; i < pages; i++) readPage(pfn + i, into.subarray(i * pageSize, (i + 1) * pageSize));

@@ -9,6 +9,7 @@ import type { CoreReader } from "./core.ts";
 import { elfFileCore } from "./elf-file-core.ts";
 import { lkcdCore } from "./lkcd-core.ts";
 import { isLkcd } from "./lkcd-header.ts";
+import { lkcdOnPartition } from "./lkcd-partition.ts";
 import { partitionCore } from "./partition-core.ts";
 
 /** makedumpfile -F writes this: pages in pieces, for a pipe. */
@@ -32,8 +33,10 @@ export function openCore(store: ByteStore): CoreReader {
     throw new UsageError(`${store.name}: is flattened; "makedumpfile -R FILE < ${store.name}" makes a core of it`);
   }
   if (hasDump(store)) return partitionCore(openDump(store));
+  const lkcd = lkcdOnPartition(store);
+  if (lkcd) return lkcdCore(lkcd);
   throw new UsageError(
     `${store.name}: is no core and holds no dump: none of "\\x7fELF", "DISKDUMP", "KDUMP   " and LKCD's magic number at offset 0, ` +
-      `and no "DISKDUMP" at offset 0x1000 (or 0x2000, 0x4000, 0x8000, 0x10000)`,
+      `and no "DISKDUMP" (or LKCD's magic number) at offset 0x1000 (or 0x2000, 0x4000, 0x8000, 0x10000)`,
   );
 }

@@ -26,17 +26,25 @@ export function inflatePage(packed: Uint8Array, into: Uint8Array): string | unde
  * Returns undefined when that is not smaller than the page.
  */
 export function encodeRuns(page: Uint8Array): Uint8Array | undefined {
-  const out = new Uint8Array(page.length);
+  const { length } = page;
+  const out = new Uint8Array(length);
   let to = 0;
-  for (let at = 0; at < page.length;) {
+  for (let at = 0; at < length;) {
     const value = page[at]!;
     let end = at + 1;
-    while (end < page.length && page[end] === value && end - at < 256) end++;
+    if (value !== 0 && page[end] !== value) {
+      // Most bytes of most pages: one by itself.
+      if (to + 1 >= length) return undefined;
+      out[to++] = value;
+      at = end;
+      continue;
+    }
+    while (end < length && page[end] === value && end - at < 256) end++;
     const run = end - at;
     // A run pays from four on; zeroes can only be written as runs or one by one.
     const asRun = value === 0 ? run >= 2 : run >= 4;
     const bytes = asRun ? 3 : value === 0 ? 2 * run : run;
-    if (to + bytes >= page.length) return undefined;
+    if (to + bytes >= length) return undefined;
     if (asRun) {
       out[to] = 0;
       out[to + 1] = run - 1;

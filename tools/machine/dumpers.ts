@@ -2,5 +2,10 @@
 import type { Dumper } from "../scenario/scenario.ts";
 import type { DumperKind } from "./dumper.ts";
 import { diskdump } from "./dumpers/diskdump.ts";
+import { lkcd, lkcdModified } from "./dumpers/lkcd.ts";
 
-export const DUMPER_KINDS: Readonly<Partial<Record<Dumper, DumperKind>>> = { diskdump };
+export const DUMPER_KINDS: Readonly<Partial<Record<Dumper, DumperKind>>> = {
+  diskdump,
+  lkcd,
+  "lkcd-modified": lkcdModified,
+};

@@ -10,12 +10,14 @@ import type { PciDevice } from "../../emulator/bus/pci.ts";
 import { DATA_MODELS } from "../../kernel-sim/abi/types.ts";
 import { pagesIn } from "../../diskdump/format/bitmap.ts";
 import { blocksRequired } from "../../diskdump/format/layout.ts";
+import { writeSwapHeader } from "../../diskdump/format/swap-header.ts";
 import { maxPfn, ramPageRanges } from "../../diskdump/module/ram-map.ts";
 import { SignatureBacking } from "../../diskdump/format/signature-backing.ts";
 import { PartitionStore } from "../../diskdump/userspace/partition-store.ts";
 import { systemReason, UsageError } from "../../diskdump/userspace/errors.ts";
 import { readPartitions } from "../../diskdump/userspace/partition-table.ts";
 import { formatPartition } from "../../diskdump/userspace/format.ts";
+import { isLkcdDumper } from "../scenario/dumpers.ts";
 import type { AdapterScenario, DiskFault, DiskScenario, PartitionScenario, Scenario } from "../scenario/scenario.ts";
 import { ADAPTERS } from "./adapters.ts";
 import { openMemoryImage, type ImageRange } from "./memory-image.ts";
@@ -148,8 +150,17 @@ function partitionDisk(made: ScsiDisk, scenario: Scenario, disk: DiskScenario, r
     );
   }
   for (const partition of disk.partitions) {
-    if (scenario.dump.devices.includes(partition.device)) signPartition(made, scenario, partition, requiredBlocks);
+    if (!scenario.dump.devices.includes(partition.device)) continue;
+    if (isLkcdDumper(scenario.dump.dumper)) makeSwap(made, scenario, partition);
+    else signPartition(made, scenario, partition, requiredBlocks);
   }
+}
+
+/** What mkswap did: LKCD's dump device is a swap partition. */
+function makeSwap(disk: ScsiDisk, scenario: Scenario, { device, startSector, sectors }: PartitionScenario): void {
+  const { pageSize, littleEndian } = DATA_MODELS[scenario.platform];
+  const view = new PartitionStore(disk.media.store, device, startSector * SECTOR, sectors * SECTOR);
+  writeSwapHeader(view, pageSize, littleEndian);
 }
 
 /** What `service diskdump initialformat` did before the trial began. */

@@ -1,6 +1,7 @@
 // What a scenario must satisfy beyond its schema: things fit into each other and name what exists.
 import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf } from "../machine/adapters.ts";
 import type { ScenarioDocument } from "./document.ts";
+import { isLkcdDumper } from "./dumpers.ts";
 import { lkdtmTrigger } from "./lkdtm.ts";
 import type { AdapterScenario, DiskScenario, PartitionScenario, Scenario } from "./scenario.ts";
 
@@ -53,6 +54,7 @@ export function complaintsAboutMachine(scenario: Scenario): string[] {
     ...deviceComplaints(scenario),
     ...loadComplaints(scenario),
     ...crashComplaints(scenario),
+    ...lkcdComplaints(scenario),
   ];
 }
 
@@ -176,6 +178,25 @@ function loadComplaints({ load }: Scenario): string[] {
   if (load.processes > 0 && Object.values(load.mix).every((weight) => weight === 0)) {
     complaints.push("load.mix: every weight is 0");
   }
+  return complaints;
+}
+
+/** A machine keeps the contents of its disks in memory: LKCD's headers between the pages make every block different. */
+const MAX_UNCOMPRESSED = 2 * 2 ** 30;
+
+function lkcdComplaints({ dump, memory, platform }: Scenario): string[] {
+  if (!isLkcdDumper(dump.dumper)) return [];
+  const complaints: string[] = [];
+  if (platform !== "x86_64" && platform !== "i386") {
+    complaints.push(`dump.dumper: the layout of LKCD's header on ${platform} is not known here; x86_64 and i386 are`);
+  }
+  const { compress, level } = dump.lkcd;
+  if (compress === "none" && level === "all" && memory.sizeBytes > MAX_UNCOMPRESSED) {
+    complaints.push(
+      `dump.lkcd.compress: a dump of ${memory.sizeBytes} bytes of RAM is not kept uncompressed (2GiB at most); use rle or gzip`,
+    );
+  }
+  if (memory.imagePath !== null) complaints.push("memory.image: LKCD dumps the machine's own memory only");
   return complaints;
 }
 

@@ -44,6 +44,13 @@ export interface ScenarioDocument {
     fallbackOnErr?: boolean;
     allowRiskyDumps?: boolean;
     freeze?: "ipi" | "nmi";
+    lkcd?: {
+      compress?: "none" | "rle" | "gzip";
+      level?: "header" | "kernel" | "used" | "all";
+      version?: 8 | 9;
+      ipiWait?: TimeText;
+      initSlaves?: "answer" | "silent";
+    };
     panicTimeout?: TimeText;
   };
   crash?: {

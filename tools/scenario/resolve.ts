@@ -20,6 +20,7 @@ import type {
   Damage,
   DiskFault,
   DiskScenario,
+  LkcdScenario,
   MemoryScenario,
   Scenario,
   ScenarioSource,
@@ -64,6 +65,7 @@ export function resolveScenario(document: ScenarioDocument, source: ScenarioSour
       fallbackOnErr: dump.fallbackOnErr ?? true,
       allowRiskyDumps: dump.allowRiskyDumps ?? true,
       freeze: dump.freeze ?? "ipi",
+      lkcd: resolveLkcd(dump.lkcd ?? {}),
       panicTimeoutS: time(dump.panicTimeout ?? "10s") / 1e9,
     },
     crash: {
@@ -216,6 +218,17 @@ function resolveMoment(at: MomentDocument): CrashMoment {
   if (at.access) return { kind: "access", adapter: at.access.adapter, count: at.access.count };
   if (at.lock) return { kind: "lock", name: at.lock.name, count: at.lock.count ?? 1 };
   return { kind: "random", fromNs: time(at.random?.from ?? "20ms"), toNs: time(at.random?.to ?? "120ms") };
+}
+
+function resolveLkcd(lkcd: NonNullable<NonNullable<ScenarioDocument["dump"]>["lkcd"]>): LkcdScenario {
+  const { ipiWait = "forever" } = lkcd;
+  return {
+    compress: lkcd.compress ?? "none",
+    level: lkcd.level ?? "all",
+    version: lkcd.version ?? 8,
+    ipiWaitNs: ipiWait === "forever" ? null : time(ipiWait),
+    initSlaves: lkcd.initSlaves ?? "answer",
+  };
 }
 
 function resolveDamage(damage: DamageDocument): Damage {

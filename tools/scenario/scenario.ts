@@ -173,8 +173,19 @@ export interface DumpScenario {
   readonly allowRiskyDumps: boolean;
   /** How the dumping CPU stops the others. */
   readonly freeze: "ipi" | "nmi";
+  readonly lkcd: LkcdScenario;
   /** Seconds between the end of the dump and the reboot (panic_timeout); 0 waits for ever. */
   readonly panicTimeoutS: number;
+}
+
+export interface LkcdScenario {
+  readonly compress: "none" | "rle" | "gzip";
+  readonly level: "header" | "kernel" | "used" | "all";
+  readonly version: 8 | 9;
+  /** How long the dumping CPU waits for the others' answers; null: for ever. */
+  readonly ipiWaitNs: number | null;
+  /** What CPUs in INIT's slave loop do when the dump asks for them. */
+  readonly initSlaves: "answer" | "silent";
 }
 
 export const CRASH_TRIGGERS = ["os_init", "nmi_switch", "nmi_watchdog", "panic", "oops", "bug", "sysrq_c"] as const;

@@ -1,0 +1,33 @@
+// How a loop of the dump waits that has nothing to do but look again.
+//
+// LKCD's loops look without a pause. A look that finds nothing changes nothing, so here one look stands for many: the pause between
+// two grows while none finds anything, up to a tick, and an interrupt ends it at once. That keeps the host's time out of the
+// dump's waiting; what the dump could see changes by interrupts (its own end_io), by other CPUs, and by timers.
+import { DELAY, cpu, takeInterrupts } from "../../../emulator/cpu/cpu.ts";
+import { delayNs } from "../../../kernel-sim/core/timer.ts";
+import type { Lkcd } from "./lkcd.ts";
+
+const FIRST_NS = 500;
+const LONGEST_NS = 1_000_000;
+
+/** The wait begins: the next pauses are short again. */
+export function waitBegins(lkcd: Lkcd): void {
+  lkcd.relaxNs = FIRST_NS;
+}
+
+/** cpu_relax(), as often as need be. Interrupts are taken if they are on. */
+export function* relax(lkcd: Lkcd): Generator<void, void, void> {
+  const ns = lkcd.relaxNs || FIRST_NS;
+  lkcd.relaxNs = Math.min(LONGEST_NS, ns * 2);
+  const c = cpu;
+  if (!c.interruptsEnabled) {
+    yield* delayNs(ns);
+    return;
+  }
+  if (!(c.attention && c.apic.pending(c.clock))) {
+    c.state = DELAY;
+    c.until = c.clock + ns;
+    yield;
+  }
+  if (c.attention && c.interruptsEnabled) yield* takeInterrupts(c);
+}

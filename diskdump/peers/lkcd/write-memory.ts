@@ -1,0 +1,189 @@
+// Memory to the device: kernel pages, those in use, the free ones, each behind a header of its own; 64 KiB at a time.
+import { giveWay, cpu, mustGiveWay, step } from "../../../emulator/cpu/cpu.ts";
+import { FRAME_SIZE } from "../../../emulator/memory/pool.ts";
+import { M } from "../../../kernel-sim/abi/ram.ts";
+import { moduleFunctions } from "../../../kernel-sim/core/kfunc.ts";
+import { touch_nmi_watchdog } from "../../../kernel-sim/core/nmi.ts";
+import { printk } from "../../../kernel-sim/core/printk.ts";
+import { PG_lru, PG_reserved, page_count, page_flags, pfn_to_page } from "../../../kernel-sim/mm/page.ts";
+import { DP, DUMP_PAGE_BYTES } from "../../cores/lkcd-header.ts";
+import { deflatePage, encodeRuns } from "../../cores/page-codec.ts";
+import { dump_block_ready, dump_block_write } from "./blockdev.ts";
+import { BUFFERS_PER_HEADER, DUMP_BUFFER_BYTES, DUMP_HEADER_ROOM, type Lkcd } from "./lkcd.ts";
+import { LKCD_LEVELS } from "./options.ts";
+
+const kfunc = moduleFunctions("dump");
+
+/** memcpy of a page frame that is not in the cache. */
+const COPY_FRAME_NS = 1500;
+/** Compressing one byte, about: run lengths and zlib at its fastest on a CPU of 2004. */
+const PACK_NS_PER_BYTE = { none: 0, rle: 2, gzip: 30 } as const;
+/** Looking at a struct page. */
+const LOOK_NS = 10;
+const SECTOR = 512;
+const REPORT_PAGES = 65536;
+/** A section between two preemption points, at most. */
+const PIECE_NS = 1000;
+
+type Kind = "kernel" | "referenced" | "unreferenced";
+const PASSES: readonly Kind[] = ["kernel", "referenced", "unreferenced"];
+
+/** dump_page_is: reserved, or in use and on no LRU list, is the kernel's; a count of 0 is free. */
+function kindOf(pfn: number): Kind {
+  const page = pfn_to_page(pfn);
+  const flags = page_flags(page);
+  if ((flags & PG_reserved) !== 0) return "kernel";
+  if (page_count(page) === 0) return "unreferenced";
+  return (flags & PG_lru) === 0 ? "kernel" : "referenced";
+}
+
+/** The buffer that fills, and what is counted on the way. */
+class Filling {
+  readonly lkcd: Lkcd;
+  /** Bytes in the buffer. */
+  used = 0;
+  buffers = 0;
+  /** What a page of zeroes packs to. */
+  readonly packedZeroes: Uint8Array | undefined;
+
+  constructor(lkcd: Lkcd) {
+    this.lkcd = lkcd;
+    this.packedZeroes = this.pack(new Uint8Array(lkcd.pageSize));
+  }
+
+  private pack(page: Uint8Array): Uint8Array | undefined {
+    const { compress } = this.lkcd.options;
+    return compress === "none" ? undefined : compress === "rle" ? encodeRuns(page) : deflatePage(page);
+  }
+
+  private describe(address: number, size: number, flags: number): void {
+    const at = this.lkcd.bufferAt + this.used;
+    M.view.setBigUint64(at, BigInt(address), true);
+    M.view.setUint32(at + 8, size, true);
+    M.view.setUint32(at + 12, flags, true);
+    this.used += DUMP_PAGE_BYTES;
+  }
+
+  /** One page of the kernel's size: header and contents, packed when that makes it smaller and it is not our own stack. */
+  add(pfn: number): void {
+    const { lkcd } = this;
+    const { pageSize, bufferAt, scratchAt } = lkcd;
+    const address = pfn * pageSize;
+    step(COPY_FRAME_NS * (pageSize / FRAME_SIZE));
+    // The page is looked at once: what changes from here on is not in the dump.
+    lkcd.outcome.onPage?.(pfn);
+    const { u8, memory } = M;
+    const zero = memory.offsetForRead(address) < 0;
+    let packed: Uint8Array | undefined;
+    if (lkcd.options.compress !== "none" && !(cpu.sp >= address && cpu.sp < address + pageSize)) {
+      if (zero) packed = this.packedZeroes;
+      else {
+        copyPage(lkcd, address, scratchAt);
+        packed = this.pack(u8.subarray(scratchAt, scratchAt + pageSize));
+      }
+    }
+    this.describe(address, packed ? packed.length : pageSize, packed ? DP.COMPRESSED : DP.RAW);
+    if (packed) u8.set(packed, bufferAt + this.used);
+    else copyPage(lkcd, address, bufferAt + this.used);
+    this.used += packed ? packed.length : pageSize;
+  }
+
+  end(): void {
+    this.describe(0, 0, DP.END);
+    // To whole sectors; what stood in the buffer before follows the mark.
+    this.used = Math.ceil(this.used / SECTOR) * SECTOR;
+  }
+
+  /** What did not fit moves to the front. */
+  emptied(): void {
+    const { bufferAt } = this.lkcd;
+    const rest = Math.max(0, this.used - DUMP_BUFFER_BYTES);
+    M.u8.copyWithin(bufferAt, bufferAt + DUMP_BUFFER_BYTES, bufferAt + DUMP_BUFFER_BYTES + rest);
+    this.used = rest;
+    this.buffers++;
+  }
+}
+
+/** To an address of the flat window, which need not be aligned. */
+function copyPage(lkcd: Lkcd, from: number, to: number): void {
+  const { u8, memory } = M;
+  for (let done = 0; done < lkcd.pageSize; done += FRAME_SIZE) {
+    const at = memory.offsetForRead(from + done);
+    if (at < 0) u8.fill(0, to + done, to + done + FRAME_SIZE);
+    else u8.copyWithin(to + done, at, at + FRAME_SIZE);
+  }
+}
+
+/** Writes a full buffer and waits for it, then the header if its turn has come. Returns: 0 or a negative errno. */
+const dump_write_buffer = kfunc("dump_write_buffer", function* (filling: Filling, bytes: number) {
+  const { lkcd } = filling;
+  touch_nmi_watchdog();
+  let error = yield* dump_block_write(lkcd, lkcd.bufferAt, bytes);
+  if (error === 0) error = yield* dump_block_ready(lkcd);
+  if (error !== 0) return error;
+  filling.emptied();
+  lkcd.outcome.pagesWritten = lkcd.data.dump_num_pages;
+  if (filling.buffers % BUFFERS_PER_HEADER !== 0) return 0;
+  return yield* dump_update_header(lkcd);
+});
+
+/** The header, with the number of pages as it is now; the device goes on where it was. Returns: 0 or a negative errno. */
+export const dump_update_header = kfunc("dump_update_header", function* (lkcd: Lkcd) {
+  const { data } = lkcd;
+  step(500);
+  lkcd.header().set("dh_num_pages", data.dump_num_pages);
+  const offset = data.dump_offset;
+  data.dump_offset = lkcd.pageSize;
+  let error = yield* dump_block_write(lkcd, lkcd.headerAt, lkcd.headerBytes);
+  if (error === 0) error = yield* dump_block_ready(lkcd);
+  data.dump_offset = offset;
+  if (error === 0) lkcd.outcome.touched = true;
+  return error;
+});
+
+/**
+ * All passes that the level asks for. Returns: 0 or a negative errno.
+ * Pass 4, memory that is not RAM (the firmware's), is beyond the level "all".
+ */
+export const dump_write_memory = kfunc("dump_execute_memdump", function* (lkcd: Lkcd) {
+  const { data, options, pageSize } = lkcd;
+  const passes = PASSES.slice(0, LKCD_LEVELS.indexOf(options.level));
+  const filling = new Filling(lkcd);
+  const packNs = PACK_NS_PER_BYTE[options.compress] * pageSize;
+  const framesPerPage = pageSize / FRAME_SIZE;
+  data.dump_offset = pageSize + DUMP_HEADER_ROOM;
+  let error = 0;
+  for (let pass = 0; pass < passes.length && error === 0; pass++) {
+    const kind = passes[pass]!;
+    for (let r = 0; r < lkcd.ram.length && error === 0; r++) {
+      const { first, count } = lkcd.ram[r]!;
+      for (let pfn = first; pfn < first + count; pfn++) {
+        step(LOOK_NS);
+        if (kindOf(pfn * framesPerPage) === kind) {
+          if (cpu.clock + packNs <= cpu.horizon) step(packNs);
+          else if (packNs > 0) {
+            // Longer than the CPUs' clocks may drift apart: in pieces.
+            for (let left = packNs; left > 0; left -= PIECE_NS) {
+              step(Math.min(left, PIECE_NS));
+              if (mustGiveWay()) yield* giveWay(cpu);
+            }
+          }
+          filling.add(pfn);
+          data.dump_num_pages = data.dump_num_pages + 1;
+          if (data.dump_num_pages % REPORT_PAGES === 0) yield* printk(".", 1);
+          if (filling.used >= DUMP_BUFFER_BYTES) {
+            error = yield* dump_write_buffer(filling, DUMP_BUFFER_BYTES);
+            if (error !== 0) break;
+          }
+        }
+        if (mustGiveWay()) yield* giveWay(cpu);
+      }
+    }
+  }
+  if (error !== 0) return error;
+  filling.end();
+  while (filling.used > 0 && error === 0) {
+    error = yield* dump_write_buffer(filling, Math.min(filling.used, DUMP_BUFFER_BYTES));
+  }
+  return error;
+});
