@@ -46,7 +46,7 @@ export interface ScenarioDocument {
     freeze?: "ipi" | "nmi";
     lkcd?: {
       compress?: "none" | "rle" | "gzip";
-      level?: "header" | "kernel" | "used" | "all";
+      level?: "kernel" | "used" | "all";
       version?: 8 | 9;
       ipiWait?: TimeText;
       initSlaves?: "answer" | "silent";

@@ -180,7 +180,7 @@ export interface DumpScenario {
 
 export interface LkcdScenario {
   readonly compress: "none" | "rle" | "gzip";
-  readonly level: "header" | "kernel" | "used" | "all";
+  readonly level: "kernel" | "used" | "all";
   readonly version: 8 | 9;
   /** How long the dumping CPU waits for the others' answers; null: for ever. */
   readonly ipiWaitNs: number | null;

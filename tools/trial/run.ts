@@ -151,9 +151,16 @@ const HELD_BY: Readonly<Record<Deadlock["end"], string>> = {
   cycle: "in a circle",
 };
 
+/** A lock's name without the number of the one among its like: campaigns count causes. */
+const lockKind = (name: string): string =>
+  name
+    .replace(/\[\d+\]/g, "[]")
+    .replace(/\/\d+\b/g, "")
+    .replace(/\.\d+(?=\.|$)/g, "");
+
 function deadlockText(deadlock: Deadlock): string {
   const links = deadlock.chain.map(
-    (l, i) => `${i === 0 ? "the dumping CPU" : "its holder"} waits for ${l.waitsFor}, taken in ${l.holder}`,
+    (l, i) => `${i === 0 ? "the dumping CPU" : "its holder"} waits for ${lockKind(l.waitsFor)}, taken in ${l.holder}`,
   );
   return `${links.join("; ")} (${HELD_BY[deadlock.end]})`;
 }

@@ -6,12 +6,17 @@ import { K, current, smp_processor_id } from "../../../kernel-sim/core/kernel.ts
 import { moduleFunctions } from "../../../kernel-sim/core/kfunc.ts";
 import { LKCD_ASM_MAGIC, LKCD_COMPRESS, LKCD_LEVEL, LKCD_MAGIC } from "../../cores/lkcd-header.ts";
 import { DUMP_HEADER_ROOM, type Lkcd } from "./lkcd.ts";
-import { LKCD_LEVELS } from "./options.ts";
+import type { LkcdLevel } from "./options.ts";
 import { fillMachineHeader, save_other_cpu_states } from "./other-cpus.ts";
 
 const kfunc = moduleFunctions("dump");
 
-const LEVEL_BITS = [LKCD_LEVEL.HEADER, LKCD_LEVEL.KERN, LKCD_LEVEL.USED, LKCD_LEVEL.ALL] as const;
+/** dh_dump_level by level: a bit for each kind of page, and one for the header. */
+const LEVEL_BITS: Readonly<Record<LkcdLevel, number>> = {
+  kernel: LKCD_LEVEL.HEADER | LKCD_LEVEL.KERN,
+  used: LKCD_LEVEL.HEADER | LKCD_LEVEL.KERN | LKCD_LEVEL.USED,
+  all: LKCD_LEVEL.HEADER | LKCD_LEVEL.KERN | LKCD_LEVEL.USED | LKCD_LEVEL.ALL,
+};
 const NAME_BYTES = 65;
 
 function fillHeader(lkcd: Lkcd, panicText: string): void {
@@ -22,11 +27,7 @@ function fillHeader(lkcd: Lkcd, panicText: string): void {
   header.setBig("dh_magic_number", LKCD_MAGIC);
   header.set("dh_version", options.version);
   header.set("dh_header_size", header.bytes.length);
-  const level = LKCD_LEVELS.indexOf(options.level);
-  header.set(
-    "dh_dump_level",
-    LEVEL_BITS.slice(0, level + 1).reduce((bits, bit) => bits | bit, 0),
-  );
+  header.set("dh_dump_level", LEVEL_BITS[options.level]);
   header.set("dh_page_size", pageSize);
   const end = ram.at(-1)!.first + ram.at(-1)!.count;
   header.set("dh_memory_size", end);

@@ -1,11 +1,8 @@
 // What LKCD is configured with: /etc/sysconfig/dump, and what of its behaviour is not known for certain.
 import type { LkcdCompression } from "../../cores/lkcd-header.ts";
 
-/**
- * Which pages a dump has (dump_level), each with all before it: the header alone; kernel pages; those in use; all of RAM. The
- * bits are in the header (lkcd-header.ts).
- */
-export const LKCD_LEVELS = ["header", "kernel", "used", "all"] as const;
+/** Which pages a dump has (dump_level), each with all before it: the kernel's, those in use, all of RAM. One pass writes each. */
+export const LKCD_LEVELS = ["kernel", "used", "all"] as const;
 export type LkcdLevel = (typeof LKCD_LEVELS)[number];
 
 export interface LkcdOptions {

@@ -4,7 +4,6 @@
 // two grows while none finds anything, up to a tick, and an interrupt ends it at once. That keeps the host's time out of the
 // dump's waiting; what the dump could see changes by interrupts (its own end_io), by other CPUs, and by timers.
 import { DELAY, cpu, takeInterrupts } from "../../../emulator/cpu/cpu.ts";
-import { delayNs } from "../../../kernel-sim/core/timer.ts";
 import type { Lkcd } from "./lkcd.ts";
 
 const FIRST_NS = 500;
@@ -20,11 +19,7 @@ export function* relax(lkcd: Lkcd): Generator<void, void, void> {
   const ns = lkcd.relaxNs || FIRST_NS;
   lkcd.relaxNs = Math.min(LONGEST_NS, ns * 2);
   const c = cpu;
-  if (!c.interruptsEnabled) {
-    yield* delayNs(ns);
-    return;
-  }
-  if (!(c.attention && c.apic.pending(c.clock))) {
+  if (!(c.attention && c.interruptsEnabled && c.apic.pending(c.clock))) {
     c.state = DELAY;
     c.until = c.clock + ns;
     yield;

@@ -147,7 +147,7 @@ export const dump_update_header = kfunc("dump_update_header", function* (lkcd: L
  */
 export const dump_write_memory = kfunc("dump_execute_memdump", function* (lkcd: Lkcd) {
   const { data, options, pageSize } = lkcd;
-  const passes = PASSES.slice(0, LKCD_LEVELS.indexOf(options.level));
+  const passes = PASSES.slice(0, LKCD_LEVELS.indexOf(options.level) + 1);
   const filling = new Filling(lkcd);
   const packNs = PACK_NS_PER_BYTE[options.compress] * pageSize;
   const framesPerPage = pageSize / FRAME_SIZE;
