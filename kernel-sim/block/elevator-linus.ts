@@ -3,6 +3,7 @@
 // A request that others have passed often enough lets nobody pass any more (elevator_sequence). That number lies in the request's
 // `timeout`, which file system requests of 2.6.9 do not use.
 import { finished, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { pointed } from "../core/fault.ts";
 import { list_add, list_add_tail, list_empty, list_next, list_prev } from "../core/list.ts";
 import { ELEVATOR_WALK_NS } from "../flavours/prices-2.4.ts";
 import type { Bio } from "./bio.ts";
@@ -45,7 +46,7 @@ export class LinusElevator implements Elevator {
     let found = false;
     for (let at = list_prev(head); at !== head; at = list_prev(at)) {
       step(ELEVATOR_WALK_NS);
-      const rq = requestAt(at)!;
+      const rq = pointed(requestAt(at), at);
       const passovers = rq.s.timeout;
       if (passovers === 0) return;
       rq.s.timeout = passovers - 1;
@@ -68,7 +69,7 @@ export class LinusElevator implements Elevator {
     const next = list_next(rq.queuelist);
     if (next === this.q.queue_head) return false;
     const sector = bio.s.bi_sector;
-    const after = requestAt(next)!.s.sector;
+    const after = pointed(requestAt(next), next).s.sector;
     const before = rq.s.sector;
     if (before < sector && sector < after) return true;
     // The list goes round: past its highest sector it begins again with the lowest.

@@ -5,6 +5,7 @@
 import { step } from "../../emulator/cpu/cpu.ts";
 import { request as request_struct } from "../abi/structs/block.ts";
 import { K } from "../core/kernel.ts";
+import { pointed } from "../core/fault.ts";
 import { versionFunctions } from "../core/version-functions.ts";
 import { INIT_LIST_HEAD, list_add, list_del_init, list_empty, list_next } from "../core/list.ts";
 import { schedule } from "../core/sched.ts";
@@ -52,7 +53,8 @@ export function get_free_request(q: RequestQueue, rw: number): Request | undefin
   const head = freeListsOf(q)[rw as 0 | 1];
   step(REQUEST_POOL_NS);
   if (list_empty(head)) return undefined;
-  const rq = K.block.requests.get(list_next(head))!;
+  const first = list_next(head);
+  const rq = pointed(K.block.requests.get(first), first);
   list_del_init(rq.queuelist);
   q.setCount(rw, q.count(rw) + 1);
   rq.init(q, rw);

@@ -5,6 +5,7 @@ import { list_head } from "../abi/structs/base.ts";
 import { tq_struct } from "../abi/structs/tqueue.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "./kernel.ts";
+import { pointed } from "./fault.ts";
 import { versionFunctions } from "./version-functions.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_next, list_splice_init } from "./list.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore, staticLock, type Spinlock } from "./spinlock.ts";
@@ -54,7 +55,7 @@ export class TaskQueue {
     this.tasks.set(task.addr, task);
   }
   taskAt(addr: number): QueuedTask {
-    return this.tasks.get(addr)!;
+    return pointed(this.tasks.get(addr), addr);
   }
 }
 

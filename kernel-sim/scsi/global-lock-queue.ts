@@ -24,6 +24,7 @@ import {
   rq_data_dir,
 } from "../block/request.ts";
 import { K } from "../core/kernel.ts";
+import { pointed } from "../core/fault.ts";
 import { versionFunctions } from "../core/version-functions.ts";
 import { list_add_tail, list_del_init, list_empty, list_next } from "../core/list.ts";
 import { spin_lock_irq, spin_lock_irqsave, spin_unlock_irq, spin_unlock_irqrestore } from "../core/spinlock.ts";
@@ -278,7 +279,7 @@ export const scsi_queue_next_request = kfunc(
       if (s.host_blocked !== 0 || s.host_self_blocked !== 0 || (s.can_queue > 0 && s.host_busy >= s.can_queue)) break;
       const entry = list_next(shost.starved_list);
       list_del_init(entry);
-      const starved = K.scsi.byStarvedEntry.get(entry)!.request_queue;
+      const starved = pointed(K.scsi.byStarvedEntry.get(entry), entry).request_queue;
       yield* starved.request_fn(starved);
     }
     yield* spin_unlock_irqrestore(q.queue_lock, flags);

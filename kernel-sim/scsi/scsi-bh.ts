@@ -3,6 +3,7 @@
 import { list_head } from "../abi/structs/base.ts";
 import { SCSI_BH, init_bh, mark_bh } from "../core/bottom-half.ts";
 import { K, type Kernel } from "../core/kernel.ts";
+import { pointed } from "../core/fault.ts";
 import { versionFunctions } from "../core/version-functions.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_next, list_splice_init } from "../core/list.ts";
 import { spin_lock_irqsave, spin_unlock_irqrestore, staticLock, type Spinlock } from "../core/spinlock.ts";
@@ -69,7 +70,7 @@ const scsi_bottom_half_handler = kfunc("scsi_bottom_half_handler", function* () 
     while (!list_empty(queue.taken)) {
       const entry = list_next(queue.taken);
       list_del_init(entry);
-      yield* disposeOf(K.scsi.byEntry.get(entry)!);
+      yield* disposeOf(pointed(K.scsi.byEntry.get(entry), entry));
     }
   }
 });

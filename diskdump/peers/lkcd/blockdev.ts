@@ -1,13 +1,14 @@
-// The dump device: writes go the way of every other write of the kernel (dump_blockdev.c). One bio, made when the dump was
-// configured, carries them; everything behind submit_bio() is the block layer's, the SCSI layer's, the driver's, and the
+// The dump device: writes go the way of every other write of the kernel (dump_blockdev.c). Bios that were made when the dump was
+// configured carry them (the kiobuf of 2.4); everything behind submit_bio() is the block layer's, the SCSI layer's, the driver's, and the
 // interrupt's, with all the locks, lists and waits that there are.
+import type { Running } from "../../../emulator/cpu/cpu.ts";
 import { K } from "../../../kernel-sim/core/kernel.ts";
 import { BIO_UPTODATE, bio_add_page, bio_target, type Bio } from "../../../kernel-sim/block/bio.ts";
 import { generic_unplug_device, submit_bio } from "../../../kernel-sim/block/queue.ts";
 import { WRITE } from "../../../kernel-sim/block/request.ts";
 import { moduleFunctions } from "../../../kernel-sim/core/kfunc.ts";
 import { PAGE_SIZE, virt_to_page } from "../../../kernel-sim/mm/page.ts";
-import { lkcdOf, type Lkcd } from "./lkcd.ts";
+import { DUMP_BUFFER_BYTES, lkcdOf, type Lkcd } from "./lkcd.ts";
 import { relax, waitBegins } from "./relax.ts";
 
 const kfunc = moduleFunctions("dump");
@@ -16,37 +17,32 @@ const EIO = 5;
 export const ENOSPC = 28;
 const SECTOR = 512;
 
-/** The write has ended, or a part of it. Context: as every end_io, softirq. */
+/** A part of the write has ended. Context: as every end_io, softirq or bottom half. */
 export const dump_bio_end_io = kfunc("dump_bio_end_io", function* (bio: Bio, _bytes: number, error: number) {
   const { data, outcome } = lkcdOf(K)!;
-  if (error !== 0) data.dump_bio_error = error;
+  if (error !== 0) data.dump_io_error = error;
   if (bio.s.bi_size > 0) return;
-  data.dump_bio_complete = 1;
-  outcome.writesEnded++;
+  data.dump_io_count = data.dump_io_count - 1;
+  if (data.dump_io_count === 0) outcome.writesEnded++;
 });
+
+/** The queue of the dump's disk may start: q->unplug_fn in 2.6, all of tq_disk in 2.4 (kiobuf_wait_for_io). */
+const unplug = (lkcd: Lkcd): Running =>
+  K.flavour.version === "2.6.9" ? generic_unplug_device(lkcd.bdev.disk.queue) : K.flavour.block.letGo(undefined);
 
 /** Waits for the write that is under way, however long that takes. Returns: 0, or what the write ended with. */
 export const dump_block_ready = kfunc("dump_block_ready", function* (lkcd: Lkcd) {
-  const { data, bdev } = lkcd;
-  const q = bdev.disk.queue;
+  const { data } = lkcd;
   waitBegins(lkcd);
-  while (data.dump_bio_complete === 0) {
-    yield* generic_unplug_device(q);
-    if (data.dump_bio_complete === 0) yield* relax(lkcd);
+  while (data.dump_io_count > 0) {
+    yield* unplug(lkcd);
+    if (data.dump_io_count > 0) yield* relax(lkcd);
   }
-  return data.dump_bio_error;
+  return data.dump_io_error;
 });
 
-/**
- * Writes `bytes` from physical address `from` to the device at data.dump_offset, and moves that on. Returns: 0 or a negative errno
- * (of the write before, too). The write is under way when it returns.
- */
-export const dump_block_write = kfunc("dump_block_write", function* (lkcd: Lkcd, from: number, bytes: number) {
-  const { data, bdev, bio } = lkcd;
-  const error = yield* dump_block_ready(lkcd);
-  if (error !== 0) return error;
-  if (data.dump_offset + bytes > bdev.sectors * SECTOR) return -ENOSPC;
-  const { s } = bio;
+/** Makes a bio of the dump's that has been used before ready again. */
+function clean({ s }: Bio): void {
   s.bi_next = 0;
   s.bi_flags = BIO_UPTODATE;
   s.bi_rw = 0;
@@ -55,14 +51,32 @@ export const dump_block_write = kfunc("dump_block_write", function* (lkcd: Lkcd,
   s.bi_size = 0;
   s.bi_phys_segments = 0;
   s.bi_hw_segments = 0;
-  bio_target(bio, bdev, data.dump_offset / SECTOR, dump_bio_end_io);
-  for (let done = 0; done < bytes; done += PAGE_SIZE) {
-    const length = Math.min(PAGE_SIZE, bytes - done);
-    if (bio_add_page(bio, virt_to_page(from + done), length, 0) !== length) return -EIO;
+}
+
+/**
+ * Writes `bytes` from physical address `from` to the device at data.dump_offset, and moves that on. Returns: 0 or a negative errno
+ * (of the write before, too). The write is under way when it returns.
+ */
+export const dump_block_write = kfunc("dump_block_write", function* (lkcd: Lkcd, from: number, bytes: number) {
+  const { data, bdev, bios } = lkcd;
+  const error = yield* dump_block_ready(lkcd);
+  if (error !== 0) return error;
+  const start = data.dump_offset;
+  if (start + bytes > bdev.sectors * SECTOR) return -ENOSPC;
+  const perBio = DUMP_BUFFER_BYTES / bios.length;
+  data.dump_io_error = 0;
+  data.dump_io_count = Math.ceil(bytes / perBio);
+  for (let at = 0, i = 0; at < bytes; at += perBio, i++) {
+    const bio = bios[i]!;
+    const end = Math.min(bytes, at + perBio);
+    clean(bio);
+    bio_target(bio, bdev, (start + at) / SECTOR, dump_bio_end_io);
+    for (let done = at; done < end; done += PAGE_SIZE) {
+      const length = Math.min(PAGE_SIZE, end - done);
+      if (bio_add_page(bio, virt_to_page(from + done), length, 0) !== length) return -EIO;
+    }
+    yield* submit_bio(WRITE, bio);
   }
-  data.dump_bio_complete = 0;
-  data.dump_bio_error = 0;
-  yield* submit_bio(WRITE, bio);
-  data.dump_offset = data.dump_offset + bytes;
+  data.dump_offset = start + bytes;
   return 0;
 });

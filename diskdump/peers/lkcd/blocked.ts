@@ -3,12 +3,14 @@
 import { HALT, STOPPED, type Cpu } from "../../../emulator/cpu/cpu.ts";
 import type { Bio } from "../../../kernel-sim/block/bio.ts";
 import { bioAt } from "../../../kernel-sim/block/bio.ts";
-import { QUEUE_FLAG_STOPPED, type RequestQueue } from "../../../kernel-sim/block/queue.ts";
-import type { Request } from "../../../kernel-sim/block/request.ts";
+import { QUEUE_FLAG_PLUGGED, QUEUE_FLAG_STOPPED, type RequestQueue } from "../../../kernel-sim/block/queue.ts";
+import { RQ_INACTIVE, type Request } from "../../../kernel-sim/block/request.ts";
+import { SCSI_BH } from "../../../kernel-sim/core/bottom-half.ts";
 import { IRQ_DISABLED, IRQ_INPROGRESS, vectorOfIrq } from "../../../kernel-sim/core/irq.ts";
 import type { Kernel } from "../../../kernel-sim/core/kernel.ts";
 import { frameAt } from "../../../kernel-sim/core/kfunc.ts";
 import { list_entries } from "../../../kernel-sim/core/list.ts";
+import { TASKLET_STATE_RUN, TASKLET_STATE_SCHED } from "../../../kernel-sim/core/softirq.ts";
 import type { Spinlock } from "../../../kernel-sim/core/spinlock.ts";
 import { scsi_cmnd, scsi_device } from "../../../kernel-sim/scsi/host.ts";
 import { SCSI_STATE_FAILED, shost_in_recovery } from "../../../kernel-sim/scsi/timeout.ts";
@@ -34,11 +36,11 @@ export function blockedLkcd(lkcd: Lkcd): LkcdBlocked | undefined {
       walk.functionName,
     );
   if (outcome.stage === "wait for other CPUs") return silentCpu(k, dumping);
-  if (data.dump_bio_complete !== 0) return undefined;
+  if (data.dump_io_count === 0) return undefined;
   const q = lkcd.bdev.disk.queue;
-  const rq = requestOf(k, lkcd.bio);
+  const rq = requestOf(k, lkcd.bios);
   if (rq) return whyUnfinished(k, q, rq, dumping);
-  if (functionsOf(k, dumping).includes("get_request_wait")) {
+  if (functionsOf(k, dumping).some((name) => /get_request_wait$/.test(name))) {
     const because = whyNothingEnds(k, q, dumping);
     return cause("a free request", `the pool is empty, and ${because.because}`, because.function);
   }
@@ -72,11 +74,14 @@ function functionsOf(k: Kernel, c: Cpu): string[] {
   return names;
 }
 
-/** The request that carries a bio. */
-function requestOf(k: Kernel, bio: Bio): Request | undefined {
+/** A request that carries one of these bios. In 2.4 a command has a copy of its request, which is free again. */
+function requestOf(k: Kernel, bios: readonly Bio[]): Request | undefined {
   for (const rq of k.block.requests.values()) {
+    if (rq.s.rq_status === RQ_INACTIVE) continue;
     let seen = 0;
-    for (let at = rq.bio; at !== undefined && seen < 1024; at = bioAt(at.s.bi_next), seen++) if (at === bio) return rq;
+    for (let at = rq.bio; at !== undefined && seen < 1024; at = bioAt(at.s.bi_next), seen++) {
+      if (bios.includes(at) && at.s.bi_size > 0) return rq;
+    }
   }
   return undefined;
 }
@@ -105,6 +110,11 @@ function whyNotSent(k: Kernel, q: RequestQueue, dumping: Cpu): LkcdBlocked {
   const ends = (): LkcdBlocked => whyNothingEnds(k, q, dumping);
   if (shost_in_recovery(host)) return recovery();
   if (q.hasFlag(QUEUE_FLAG_STOPPED)) return cause(on, "its queue is stopped");
+  if (q.hasFlag(QUEUE_FLAG_PLUGGED)) {
+    // In 2.4 the plug says that it is queued (sync) before it is linked, and until it has run.
+    const where = k.flavour.version === "2.6.9" ? "" : ", and the plug was lost on its way to tq_disk or from there";
+    return cause(on, `its queue is plugged${where}`, where === "" ? undefined : "queue_task");
+  }
   if (sdev.s.device_busy >= sdev.s.queue_depth) {
     const { because, function: where } = ends();
     return cause(on, `the disk has all the commands that it takes (device_busy), and ${because}`, where);
@@ -140,11 +150,18 @@ function whyNotBack(k: Kernel, cmd: scsi_cmnd, dumping: Cpu): LkcdBlocked {
 /** scsi_done() has been called for it (its serial number is gone), and nobody goes on from there. */
 function lostOnTheWay(k: Kernel, cmd: scsi_cmnd, dumping: Cpu): LkcdBlocked | undefined {
   if (cmd.s.serial_number !== 0) return undefined;
+  if (k.flavour.version !== "2.6.9") {
+    const half = bottomHalf(k);
+    if (half) return half;
+    const queued = list_entries(k.symbol("scsi_bh_queue_head"), 4096).includes(cmd.eh_entry);
+    if (queued) return cause("", "it is on the bottom half's queue, and SCSI_BH does not run");
+    return cause("", "SCSI_BH had taken it off its queue when it was stopped", "scsi_bottom_half_handler");
+  }
   const owner = k.machine.cpus.find((c) => list_entries(k.scsi.doneQueues[c.id]!, 4096).includes(cmd.eh_entry));
   if (!owner)
     return cause("", "it is on no done queue: the list was lost with the stack of scsi_softirq", "scsi_softirq");
   if (isDead(owner) && owner !== dumping) return cause("", "it is on the done queue of a CPU that has stopped");
-  return bottomHalf(k) ?? cause("", "it is on the done queue, and the SCSI softirq does not run");
+  return cause("", "it is on the done queue, and the SCSI softirq does not run");
 }
 
 /** Commands of others do not end either: for the same reasons, of which the first that shows is named. */
@@ -155,8 +172,10 @@ function whyNothingEnds(k: Kernel, q: RequestQueue, dumping: Cpu): LkcdBlocked {
   if (half) return half;
   const sdev = q.queuedata;
   if (sdev instanceof scsi_device && shost_in_recovery(sdev.host)) return recovery();
-  const stopped = k.machine.cpus.find((c) => c !== dumping && isDead(c) && k.scsi.doneQueues[c.id] !== undefined);
-  if (stopped && list_entries(k.scsi.doneQueues[stopped.id]!, 4096).length > 0) {
+  const stopped = k.machine.cpus.some(
+    (c) => c !== dumping && isDead(c) && list_entries(k.scsi.doneQueues[c.id]!, 4096).length > 0,
+  );
+  if (stopped) {
     return cause("", "commands that have ended are on the done queue of a CPU that has stopped");
   }
   return cause(
@@ -217,13 +236,33 @@ function contextWith(k: Kernel, vector: number): { readonly functionName: string
   return undefined;
 }
 
-/** 2.4's bottom halves: one at a time on the whole machine. */
+/** 2.4: what keeps SCSI_BH, one bottom half among others, from running anywhere. */
 function bottomHalf(k: Kernel): LkcdBlocked | undefined {
-  const lock = k.locks.get("global_bh_lock");
-  if (lock?.isHeld && isAbandoned(lock)) {
-    return cause("", `global_bh_lock is held by a bottom half that was abandoned in ${lock.holder}`, lock.holder);
+  if (k.flavour.version === "2.6.9") return undefined;
+  const { global_bh_lock: lock, bh_task_vec } = k.bottomHalves;
+  if (lock.isHeld && isAbandoned(lock)) {
+    const where = bottomHalfOf(lock);
+    return cause("", `global_bh_lock is held by a bottom half that was abandoned in ${where}`, where);
   }
-  return undefined;
+  const tasklet = bh_task_vec[SCSI_BH]!;
+  const { state } = tasklet.s;
+  if ((state & TASKLET_STATE_RUN) !== 0)
+    return cause("", "SCSI_BH's tasklet is marked RUN, and its CPU was stopped in it");
+  if ((state & TASKLET_STATE_SCHED) === 0) return undefined;
+  const owner = k.machine.cpus.find((c) => k.softirqs.hiTasklets[c.id]!.includes(tasklet));
+  if (!owner) {
+    return cause(
+      "",
+      "SCSI_BH's tasklet is marked SCHED, and is on no list: tasklet_hi_action was stopped with it",
+      "tasklet_hi_action",
+    );
+  }
+  return isDead(owner) ? cause("", "SCSI_BH's tasklet is scheduled on a CPU that has stopped") : undefined;
+}
+
+/** Where the holder was stopped. */
+function bottomHalfOf({ owner, ownerEpoch, holder }: Spinlock): string {
+  return owner?.abandoned.find(({ epoch }) => epoch === ownerEpoch)?.functionName ?? holder;
 }
 
 const isAbandoned = ({ owner, ownerEpoch }: Spinlock): boolean =>

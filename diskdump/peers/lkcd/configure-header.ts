@@ -12,7 +12,7 @@ import { fillMachineHeader, save_other_cpu_states } from "./other-cpus.ts";
 const kfunc = moduleFunctions("dump");
 
 /** dh_dump_level by level: a bit for each kind of page, and one for the header. */
-const LEVEL_BITS: Readonly<Record<LkcdLevel, number>> = {
+export const LEVEL_BITS: Readonly<Record<LkcdLevel, number>> = {
   kernel: LKCD_LEVEL.HEADER | LKCD_LEVEL.KERN,
   used: LKCD_LEVEL.HEADER | LKCD_LEVEL.KERN | LKCD_LEVEL.USED,
   all: LKCD_LEVEL.HEADER | LKCD_LEVEL.KERN | LKCD_LEVEL.USED | LKCD_LEVEL.ALL,

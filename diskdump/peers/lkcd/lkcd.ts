@@ -62,7 +62,8 @@ export class Lkcd {
   readonly module: LoadedModule;
   readonly data: ViewOf<typeof lkcd_data>;
   readonly bdev: BlockDevice;
-  readonly bio: Bio;
+  /** What a write goes out as: one bio, or in 2.4 as many buffer heads as the buffer has pages. */
+  readonly bios: readonly Bio[];
   readonly arch: LkcdArch;
   readonly machineHeader: StructType;
   readonly headerType: typeof dump_header;
@@ -82,14 +83,14 @@ export class Lkcd {
   /** Time between two looks of a loop that waits; see relax.ts. */
   relaxNs = 0;
 
-  constructor(kernel: Kernel, module: LoadedModule, bdev: BlockDevice, bio: Bio, options: LkcdOptions) {
+  constructor(kernel: Kernel, module: LoadedModule, bdev: BlockDevice, bios: readonly Bio[], options: LkcdOptions) {
     const { model } = kernel.map;
     const cpus = kernel.machine.cpus.length;
     this.kernel = kernel;
     this.options = options;
     this.module = module;
     this.bdev = bdev;
-    this.bio = bio;
+    this.bios = bios;
     this.pageSize = model.pageSize;
     this.data = kernel.view(lkcd_data, module.dataAt);
     this.arch = lkcdArch(model)!;
@@ -104,7 +105,7 @@ export class Lkcd {
     this.regsAt = kernel.bootmem(cpus * registerBytes());
     this.ram = ramPageRanges(kernel.machine.memory.map, this.pageSize);
     const { data } = this;
-    data.dump_bio = bio.addr;
+    data.dump_bio = bios[0]!.addr;
     data.dump_buf = this.bufferAt;
     data.dump_header = this.headerAt;
     data.dumping_cpu = -1;

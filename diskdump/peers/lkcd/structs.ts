@@ -16,9 +16,9 @@ export const lkcd_data = struct("lkcd_data", {
   dump_level: uint,
   dump_compress: uint,
   dump_device: uint,
-  /** Set by the end_io routine, cleared before each submission. */
-  dump_bio_complete: int,
-  dump_bio_error: int,
+  /** Parts of the write that have not ended: one bio in 2.6, a buffer head for each block in 2.4 (kiobuf.io_count). */
+  dump_io_count: int,
+  dump_io_error: int,
   dump_bio: voidPtr,
   dump_buf: voidPtr,
   /** Bytes from the device's beginning: where the next write goes. */
