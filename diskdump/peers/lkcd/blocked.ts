@@ -9,7 +9,7 @@ import { SCSI_BH } from "../../../kernel-sim/core/bottom-half.ts";
 import { IRQ_DISABLED, IRQ_INPROGRESS, vectorOfIrq } from "../../../kernel-sim/core/irq.ts";
 import type { Kernel } from "../../../kernel-sim/core/kernel.ts";
 import { frameAt } from "../../../kernel-sim/core/kfunc.ts";
-import { list_entries } from "../../../kernel-sim/core/list.ts";
+import { list_entries, list_next } from "../../../kernel-sim/core/list.ts";
 import { TASKLET_STATE_RUN, TASKLET_STATE_SCHED } from "../../../kernel-sim/core/softirq.ts";
 import type { Spinlock } from "../../../kernel-sim/core/spinlock.ts";
 import { scsi_cmnd, scsi_device } from "../../../kernel-sim/scsi/host.ts";
@@ -90,15 +90,24 @@ function requestOf(k: Kernel, bios: readonly Bio[]): Request | undefined {
 function whyUnfinished(k: Kernel, q: RequestQueue, rq: Request, dumping: Cpu): LkcdBlocked {
   const on = "completion of the dump's write";
   const cmd = rq.special instanceof scsi_cmnd ? rq.special : undefined;
-  const queued = isQueued(q, rq);
-  const sent = cmd !== undefined && !queued;
-  const because = sent ? whyNotBack(k, cmd, dumping) : whyNotSent(k, q, dumping);
-  return cause(queued || sent ? on : "the dump's write", because.because, because.function);
+  const because = isReached(q, rq)
+    ? whyNotSent(k, q, dumping)
+    : isLinked(rq) || !cmd
+      ? cause("", "its queue's lists do not lead to it: they were left half linked")
+      : whyNotBack(k, cmd, dumping);
+  return cause(on, because.because, because.function);
 }
 
-function isQueued(q: RequestQueue, rq: Request): boolean {
-  if ((rq.elevatorPrivate as { queued?: boolean } | undefined)?.queued) return true;
-  return list_entries(q.queue_head, 4096).includes(rq.queuelist);
+/** It says itself that it is in a list of its queue. */
+const isLinked = (rq: Request): boolean =>
+  list_next(rq.queuelist) !== rq.queuelist || (rq.elevatorPrivate as { queued?: boolean } | undefined)?.queued === true;
+
+/** Whether the driver, who walks the lists forward, comes by this request. */
+function isReached(q: RequestQueue, rq: Request): boolean {
+  if (list_entries(q.queue_head, 4096).includes(rq.queuelist)) return true;
+  const { fifoLists = [] } = q.elevator as unknown as { readonly fifoLists?: readonly number[] };
+  const { fifo } = (rq.elevatorPrivate ?? {}) as { readonly fifo?: number };
+  return fifo !== undefined && fifoLists.some((head) => list_entries(head, 4096).includes(fifo));
 }
 
 /** The request waits in its queue: what keeps scsi_request_fn from sending it? */
@@ -108,7 +117,7 @@ function whyNotSent(k: Kernel, q: RequestQueue, dumping: Cpu): LkcdBlocked {
   if (!(sdev instanceof scsi_device)) return cause(on, "its queue does not move");
   const { host } = sdev;
   const ends = (): LkcdBlocked => whyNothingEnds(k, q, dumping);
-  if (shost_in_recovery(host)) return recovery();
+  if (shost_in_recovery(host)) return whyNoInterrupt(k, dumping) ?? recovery();
   if (q.hasFlag(QUEUE_FLAG_STOPPED)) return cause(on, "its queue is stopped");
   if (q.hasFlag(QUEUE_FLAG_PLUGGED)) {
     // In 2.4 the plug says that it is queued (sync) before it is linked, and until it has run.
@@ -130,7 +139,7 @@ function whyNotSent(k: Kernel, q: RequestQueue, dumping: Cpu): LkcdBlocked {
   if (host.s.host_blocked !== 0 || host.s.host_self_blocked !== 0)
     return cause(on, "the host is blocked (host_blocked)");
   if (sdev.s.device_blocked !== 0) return cause(on, "the disk is blocked (device_blocked)");
-  return cause(on, "its queue's lists do not lead to it: one was left half linked");
+  return cause(on, "its queue does not move");
 }
 
 const recovery = (): LkcdBlocked =>
