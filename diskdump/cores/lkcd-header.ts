@@ -17,6 +17,7 @@ import {
   type DataModel,
   type StructType,
 } from "../../kernel-sim/abi/types.ts";
+import { pt_regs } from "../../kernel-sim/abi/structs/registers.ts";
 import type { ByteStore } from "../../emulator/memory/store.ts";
 import { modelOfMachine, type Problem } from "../format/header.ts";
 import { StructBytes } from "../format/struct-bytes.ts";
@@ -77,16 +78,17 @@ export const LKCD_LEVEL = { HEADER: 1, KERN: 2, USED: 4, ALL: 8 } as const;
 /** Where pages begin in version 8, and in ours of version 9. */
 export const FIRST_PAGE_AT = 65536;
 
-/** struct pt_regs of LKCD's kernels, as names within elf_gregset_t. */
-const PT_REGS: Partial<Record<DataModel["name"], string>> = {
-  x86_64: "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss",
-  i386: "ebx ecx edx esi edi ebp eax xds xes orig_eax eip xcs eflags esp xss",
+/** Registers of elf_gregset_t that pt_regs calls otherwise. */
+const OTHER_NAMES: Partial<Record<DataModel["name"], Readonly<Record<string, string>>>> = {
+  ia64: { ip: "cr_iip", psr: "cr_ipsr", cfm: "cr_ifs" },
 };
+/** dha_version of each machine's header; machines without one have no LKCD that is known here. */
+const ARCH_VERSIONS: Partial<Record<DataModel["name"], number>> = { x86_64: 2, i386: 5, ia64: 5 };
 
 export interface LkcdArch {
   readonly version: number;
-  /** Register names, in their order. */
-  readonly registers: readonly string[];
+  /** The registers that both have: in pt_regs, in elf_gregset_t. */
+  readonly registers: readonly (readonly [saved: string, elf: string])[];
   readonly pt_regs: StructType;
   /** dump_header_asm of a machine with `cpus` CPUs. */
   readonly header: (cpus: number) => StructType;
@@ -97,17 +99,25 @@ export interface LkcdArch {
 }
 
 function archOf(model: DataModel): LkcdArch | undefined {
-  const names = PT_REGS[model.name];
-  if (names === undefined) return undefined;
-  const registers = names.split(" ");
-  const pt_regs = struct("pt_regs", Object.fromEntries(registers.map((name) => [name, ulong])), PACKED);
-  const fixedFields = {
+  const { name } = model;
+  const version = ARCH_VERSIONS[name];
+  if (version === undefined) return undefined;
+  const regs = struct("pt_regs", pt_regs[name].fields, PACKED);
+  const registers = Object.keys(elf_gregset[name].fields).flatMap((elf) => {
+    const saved = OTHER_NAMES[name]?.[elf] ?? elf;
+    return regs.fields[saved]?.kind === "scalar" && elf_gregset[name].fields[elf]?.kind === "scalar"
+      ? [[saved, elf] as const]
+      : [];
+  });
+  const before = {
     dha_magic_number: u64,
     dha_version: uint,
     dha_header_size: uint,
-    // The stack and instruction pointers stand before the registers on i386 only.
-    ...(model.name === "i386" ? { dha_esp: uint, dha_eip: uint } : {}),
-    dha_regs: pt_regs,
+    // What stands before the registers, and behind them, on some machines only.
+    ...(name === "i386" ? { dha_esp: uint, dha_eip: uint } : {}),
+    ...(name === "ia64" ? { dha_pt_regs: u64 } : {}),
+    dha_regs: regs,
+    ...(name === "ia64" ? { dha_rnat: u64, dha_pfs: u64, dha_bspstore: u64 } : {}),
     dha_smp_num_cpus: uint,
     dha_dumping_cpu: int,
   };
@@ -115,24 +125,25 @@ function archOf(model: DataModel): LkcdArch | undefined {
     struct(
       "dump_header_asm",
       {
-        ...fixedFields,
+        ...before,
         ...(cpus === 0
           ? {}
           : {
-              dha_smp_regs: array(pt_regs, cpus),
+              dha_smp_regs: array(regs, cpus),
               dha_smp_current_task: array(ulong, cpus),
               dha_stack: array(ulong, cpus),
               dha_stack_ptr: array(ulong, cpus),
             }),
+        ...(name === "ia64" ? { dha_kernel_addr: u64 } : {}),
       },
       PACKED,
     );
   const perCpuBytes = layoutOf(header(1), model).size - layoutOf(header(0), model).size;
-  return { version: model.name === "i386" ? 5 : 2, registers, pt_regs, header, fixed: header(0), perCpuBytes };
+  return { version, registers, pt_regs: regs, header, fixed: header(0), perCpuBytes };
 }
 
 const archs = new Map<DataModel["name"], LkcdArch | undefined>();
-/** What LKCD's header looks like on a machine; undefined where LKCD's layout is not known here (ia64, ppc64). */
+/** What LKCD's header looks like on a machine; undefined where LKCD's layout is not known here (ppc64). */
 export function lkcdArch(model: DataModel): LkcdArch | undefined {
   if (!archs.has(model.name)) archs.set(model.name, archOf(model));
   return archs.get(model.name);
@@ -142,14 +153,14 @@ export function lkcdArch(model: DataModel): LkcdArch | undefined {
 export function gregsetOf(arch: LkcdArch, model: DataModel, bytes: Uint8Array): Uint8Array {
   const from = new StructBytes(arch.pt_regs, model, bytes);
   const to = new StructBytes(elf_gregset[model.name], model);
-  for (const name of arch.registers) to.setBig(name, from.getBig(name));
+  for (const [saved, elf] of arch.registers) to.setBig(elf, from.getBig(saved));
   return to.bytes;
 }
 
 export function ptRegsOf(arch: LkcdArch, model: DataModel, gregset: Uint8Array): Uint8Array {
   const from = new StructBytes(elf_gregset[model.name], model, gregset);
   const to = new StructBytes(arch.pt_regs, model);
-  for (const name of arch.registers) to.setBig(name, from.getBig(name));
+  for (const [saved, elf] of arch.registers) to.setBig(saved, from.getBig(elf));
   return to.bytes;
 }
 

@@ -99,7 +99,8 @@ export function writeLkcdCore(core: CoreReader, sink: CoreSink, options: LkcdOpt
   const { facts } = core;
   const { model, pageSize } = facts;
   const arch = lkcdArch(model);
-  if (!arch) throw new UsageError(`${core.name}: LKCD files of ${model.name} are not written; x86_64 and i386 are`);
+  if (!arch)
+    throw new UsageError(`${core.name}: LKCD files of ${model.name} are not written; x86_64, i386 and ia64 are`);
   const keep = options.keep ?? core.saved;
   const header = headerOf(core, keep, options);
   sink.begin(FIRST_PAGE_AT + (pagesIn(keep) + 1) * (pageSize + DUMP_PAGE_BYTES));

@@ -187,8 +187,8 @@ const MAX_UNCOMPRESSED = 2 * 2 ** 30;
 function lkcdComplaints({ dump, memory, platform }: Scenario): string[] {
   if (!isLkcdDumper(dump.dumper)) return [];
   const complaints: string[] = [];
-  if (platform !== "x86_64" && platform !== "i386") {
-    complaints.push(`dump.dumper: the layout of LKCD's header on ${platform} is not known here; x86_64 and i386 are`);
+  if (platform === "ppc64") {
+    complaints.push("dump.dumper: the layout of LKCD's header on ppc64 is not known here; x86_64, i386 and ia64 are");
   }
   const { compress, level } = dump.lkcd;
   if (compress === "none" && level === "all" && memory.sizeBytes > MAX_UNCOMPRESSED) {

@@ -253,6 +253,8 @@ function bottomHalf(k: Kernel): LkcdBlocked | undefined {
     const where = bottomHalfOf(lock);
     return cause("", `global_bh_lock is held by a bottom half that was abandoned in ${where}`, where);
   }
+  if (lock.isHeld && lock.owner?.id === k.crash?.cpu)
+    return cause("", "global_bh_lock is held by the bottom half that crashed");
   const tasklet = bh_task_vec[SCSI_BH]!;
   const { state } = tasklet.s;
   if ((state & TASKLET_STATE_RUN) !== 0)

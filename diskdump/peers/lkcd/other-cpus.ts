@@ -104,6 +104,7 @@ export function fillMachineHeader(lkcd: Lkcd): void {
   }
   const own = lkcd.regsAt + cpu.id * bytes;
   out.bytes.set(u8.subarray(own, own + bytes), out.offsetOf("dha_regs"));
+  if (K.map.model.name === "ia64") out.setBig("dha_pt_regs", virtualOf(own));
   if (K.map.model.name === "i386") {
     const { ip, sp } = savedRegisters(own);
     out.setBig("dha_esp", virtualOf(sp));

@@ -21,8 +21,9 @@ const set_irq_affinity = kleaf("set_irq_affinity", (lkcd: Lkcd): void => {
     poke32(lkcd.data.saved_affinity + irq * 4, 1 << entries[irq]!.destination);
     set_ioapic_affinity_irq(irq, cpu.id);
   }
-  // The timer's line is one of them on a PC: this CPU counts the jiffies from now on.
-  K.timekeeper = cpu.id;
+  // The timer's line is one of them on a PC: this CPU counts the jiffies from now on. Elsewhere a certain CPU does, stopped or not.
+  const { name } = K.map.model;
+  if (name === "x86_64" || name === "i386") K.timekeeper = cpu.id;
 });
 
 /** The "kludge": whatever this CPU was in, it says now that it is in no interrupt. */
@@ -46,4 +47,6 @@ export const dump_silence_system = kfunc("__dump_silence_system", function* (lkc
   yield* local_irq_enable();
   set_irq_affinity(lkcd);
   irq_bh_save(lkcd);
+  // ia64: cr.tpr = 0, "to get disk interrupts".
+  if (K.map.model.name === "ia64") cpu.apic.taskPriority = 0;
 });

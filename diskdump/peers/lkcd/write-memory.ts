@@ -28,13 +28,21 @@ const PIECE_NS = 1000;
 type Kind = "kernel" | "referenced" | "unreferenced";
 const PASSES: readonly Kind[] = ["kernel", "referenced", "unreferenced"];
 
-/** dump_page_is: reserved, or in use and on no LRU list, is the kernel's; a count of 0 is free. */
-function kindOf(pfn: number): Kind {
-  const page = pfn_to_page(pfn);
-  const flags = page_flags(page);
-  if ((flags & PG_reserved) !== 0) return "kernel";
-  if (page_count(page) === 0) return "unreferenced";
-  return (flags & PG_lru) === 0 ? "kernel" : "referenced";
+/**
+ * Reserved, or in use and on no LRU list, is the kernel's; a count of 0 is free. mem_map has an entry for each 4 KiB here: a larger
+ * page is what the most important of its parts is.
+ */
+function kindOf(firstFrame: number, frames: number): Kind {
+  let kind: Kind = "unreferenced";
+  for (let frame = firstFrame; frame < firstFrame + frames; frame++) {
+    const page = pfn_to_page(frame);
+    const flags = page_flags(page);
+    if ((flags & PG_reserved) !== 0) return "kernel";
+    if (page_count(page) === 0) continue;
+    if ((flags & PG_lru) === 0) return "kernel";
+    kind = "referenced";
+  }
+  return kind;
 }
 
 /** The buffer that fills, and what is counted on the way. */
@@ -73,7 +81,8 @@ class Filling {
     // The page is looked at once: what changes from here on is not in the dump.
     lkcd.outcome.onPage?.(pfn);
     const { u8, memory } = M;
-    const zero = memory.offsetForRead(address) < 0;
+    let zero = true;
+    for (let at = address; zero && at < address + pageSize; at += FRAME_SIZE) zero = memory.offsetForRead(at) < 0;
     let packed: Uint8Array | undefined;
     if (lkcd.options.compress !== "none" && !(cpu.sp >= address && cpu.sp < address + pageSize)) {
       if (zero) packed = this.packedZeroes;
@@ -159,7 +168,7 @@ export const dump_write_memory = kfunc("dump_execute_memdump", function* (lkcd: 
       const { first, count } = lkcd.ram[r]!;
       for (let pfn = first; pfn < first + count; pfn++) {
         step(LOOK_NS);
-        if (kindOf(pfn * framesPerPage) === kind) {
+        if (kindOf(pfn * framesPerPage, framesPerPage) === kind) {
           if (cpu.clock + packNs <= cpu.horizon) step(packNs);
           else if (packNs > 0) {
             // Longer than the CPUs' clocks may drift apart: in pieces.
