@@ -39,7 +39,7 @@ export class LkcdOutcome {
   reason = "";
   private currentStage: LkcdStage = "idle";
   onStage: ((stage: LkcdStage) => void) | undefined;
-  /** A page frame is about to be copied into the dump. */
+  /** A page that is not all holes is about to be copied: into the dump, or to be compressed. The last copy counts. */
   onPage: ((pfn: number) => void) | undefined;
   pagesWritten = 0;
   /** Writes that have ended: what an observer takes for progress. */

@@ -78,8 +78,6 @@ class Filling {
     const { pageSize, bufferAt, scratchAt } = lkcd;
     const address = pfn * pageSize;
     step(COPY_FRAME_NS * (pageSize / FRAME_SIZE));
-    // The page is looked at once: what changes from here on is not in the dump.
-    lkcd.outcome.onPage?.(pfn);
     const { u8, memory } = M;
     let zero = true;
     for (let at = address; zero && at < address + pageSize; at += FRAME_SIZE) zero = memory.offsetForRead(at) < 0;
@@ -87,13 +85,18 @@ class Filling {
     if (lkcd.options.compress !== "none" && !(cpu.sp >= address && cpu.sp < address + pageSize)) {
       if (zero) packed = this.packedZeroes;
       else {
+        lkcd.outcome.onPage?.(pfn);
         copyPage(lkcd, address, scratchAt);
         packed = this.pack(u8.subarray(scratchAt, scratchAt + pageSize));
       }
     }
     this.describe(address, packed ? packed.length : pageSize, packed ? DP.COMPRESSED : DP.RAW);
     if (packed) u8.set(packed, bufferAt + this.used);
-    else copyPage(lkcd, address, bufferAt + this.used);
+    else {
+      // Behind its header, which may lie in this very page: the dump's own buffer is dumped as it is while it fills.
+      lkcd.outcome.onPage?.(pfn);
+      copyPage(lkcd, address, bufferAt + this.used);
+    }
     this.used += packed ? packed.length : pageSize;
   }
 
@@ -116,6 +119,11 @@ class Filling {
 /** To an address of the flat window, which need not be aligned. */
 function copyPage(lkcd: Lkcd, from: number, to: number): void {
   const { u8, memory } = M;
+  if (from + lkcd.pageSize <= memory.flatBytes) {
+    // In one piece: the buffer itself is dumped, too, and overlaps with where it goes.
+    u8.copyWithin(to, from, from + lkcd.pageSize);
+    return;
+  }
   for (let done = 0; done < lkcd.pageSize; done += FRAME_SIZE) {
     const at = memory.offsetForRead(from + done);
     if (at < 0) u8.fill(0, to + done, to + done + FRAME_SIZE);

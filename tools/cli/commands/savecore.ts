@@ -2,7 +2,16 @@
 import { Command, Option } from "commander";
 import type { Compression, CoreFormat } from "../../../diskdump/cores/export-core.ts";
 import { readKernelImage, type KernelImage } from "../../../diskdump/cores/kernel-image.ts";
-import { savecore, type ResignMode, type SavecoreOptions } from "../../../diskdump/userspace/savecore.ts";
+import { lkcdOnPartition } from "../../../diskdump/cores/lkcd-partition.ts";
+import { UsageError } from "../../../diskdump/userspace/errors.ts";
+import {
+  savecore,
+  type ResignMode,
+  type SavecoreOptions,
+  type SavecoreResult,
+} from "../../../diskdump/userspace/savecore.ts";
+import type { ByteStore } from "../../../emulator/memory/store.ts";
+import { lkcdDiscard, lkcdSave } from "../lkcd-save.ts";
 import { IMAGE_ARGUMENT, partitionOf, withImage } from "../image.ts";
 import type { CommandContext } from "../main.ts";
 import { compressOption, count, formatOption, levelOption } from "../options.ts";
@@ -55,13 +64,16 @@ partition.
 Examples:
   dumplab trial learn --disk disk.img && dumplab savecore disk.img --partition 1
   dumplab savecore dump.img --resign none --directory crash -v
-  dumplab savecore dump.img --format kdump --level 31 --vmlinux vmlinux`,
+  dumplab savecore dump.img --format kdump --level 31 --vmlinux vmlinux
+
+An LKCD dump on a swap partition is copied as it is, and its header (not the swap header) erased: "lkcd save".`,
     )
     .action((path: string, flags: SavecoreFlags) => {
       const changesImage = flags.resign !== "none" || flags.delete === true || flags.discard === true;
       withImage(path, changesImage, (image) => {
         const kernel = flags.vmlinux === undefined ? undefined : withImage(flags.vmlinux, false, readKernelImage);
-        const result = savecore(partitionOf(image, flags.partition), optionsFrom(flags, kernel));
+        const partition = partitionOf(image, flags.partition);
+        const result = saveLkcdDump(partition, flags) ?? savecore(partition, optionsFrom(flags, kernel));
         if (flags.progress && terminal.err.isTTY) terminal.err.write("\n");
         if (flags.json) terminal.out.write(`${JSON.stringify(result)}\n`);
         else if (result.path !== undefined) terminal.out.write(`${result.path}\n`);
@@ -70,6 +82,21 @@ Examples:
         exit(result.outcome === "no space" ? 2 : result.outcome === "incomplete" ? 1 : 0);
       });
     });
+
+  /** LKCD's dumps are copied as they are. Undefined: there is none. */
+  function saveLkcdDump(partition: ByteStore, flags: SavecoreFlags): SavecoreResult | undefined {
+    if (!lkcdOnPartition(partition)) return undefined;
+    if (flags.discard) {
+      lkcdDiscard(partition);
+      return { outcome: "deleted", savedPages: 0, writtenBytes: 0, shortcomings: [], resigned: false };
+    }
+    if (flags.format !== "netdump" || flags.compress !== undefined || flags.level !== undefined) {
+      const what = "an LKCD dump, which savecore copies as it is";
+      throw new UsageError(`${partition.name}: holds ${what}; "dumplab export" makes other formats of it`);
+    }
+    const forget = flags.resign !== "none" || flags.delete === true;
+    return lkcdSave(partition, { directory: flags.directory, forget, force: flags.force === true });
+  }
 
   function optionsFrom(flags: SavecoreFlags, kernel: KernelImage | undefined): SavecoreOptions {
     return {

@@ -22,6 +22,10 @@ export class PageWitness {
   private keep(frame: number): void {
     const { memory } = this;
     const { pool } = memory;
+    // A page that would not become smaller is taken a second time.
+    const before = this.slots.get(frame);
+    if (before !== undefined) pool.release(before);
+    this.slots.delete(frame);
     if (frame < memory.flatBytes / FRAME_SIZE) {
       this.slots.set(frame, pool.copyOf(frame));
       return;
