@@ -96,11 +96,16 @@ export const KEY_RESOURCES: readonly KeyResource[] = [
   },
 ];
 
-/** Opens every key resource that is held, whoever holds it. Context: the dump, other CPUs stopped or running. */
+/**
+ * Opens every key resource that is held, whoever holds it, and says afterwards which: the first message could be interrupted by a
+ * handler that waits for the next lock. Context: the dump, other CPUs stopped or running, interrupts on.
+ */
 export const dump_unlock_resources = kfunc("dump_unlock_resources", function* (_lkcd: Lkcd) {
+  const opened: string[] = [];
   for (const lock of K.locks.values()) {
     if (!lock.isHeld || !KEY_RESOURCES.some(({ locks }) => locks.test(lock.name))) continue;
-    yield* printk(`dump: ${lock.name} is held: unlocked\n`, 4);
     force_unlock(lock);
+    opened.push(lock.name);
   }
+  for (const name of opened) yield* printk(`dump: ${name} was held: unlocked\n`, 4);
 });
