@@ -27,10 +27,15 @@ const atFunction = (name: string, count: number): string => `crash.at={function:
 interface Capsule {
   readonly title: string;
   readonly sets: readonly string[];
+  /** Where the n-th time of a function or lock may or may not concern the dump: the ways to say when; the first that does counts. */
+  readonly oneOf?: readonly string[];
   readonly stock: RegExp;
   /** What the modified LKCD makes of it. */
   readonly modified: RegExp;
 }
+
+/** tasklet_hi_action runs for TIMER_BH, too, and queue_task for either disk. */
+const SOME_COUNTS = [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39];
 
 const SAME = "the dump waits for completion of the dump's write: ";
 
@@ -107,9 +112,11 @@ const ON_2_4: readonly Capsule[] = [
     modified: /^complete$/,
   },
   {
-    title: "a bottom half: global_bh_lock first, and the tasklet that says RUN once that is open",
-    sets: [...LOADED, atLock("global_bh_lock", 40)],
-    stock: new RegExp(`^hang: ${SAME}global_bh_lock is held by a bottom half that was abandoned in bh_action$`),
+    title: "SCSI_BH: global_bh_lock first, and the tasklet that says RUN once that is open",
+    sets: [...LOADED, atFunction("scsi_bottom_half_handler", 20)],
+    stock: new RegExp(
+      `^hang: ${SAME}global_bh_lock is held by a bottom half that was abandoned in scsi_bottom_half_handler$`,
+    ),
     modified: new RegExp(`^hang: ${SAME}SCSI_BH's tasklet is marked RUN, and its CPU was stopped in it$`),
   },
   {
@@ -120,13 +127,15 @@ const ON_2_4: readonly Capsule[] = [
   },
   {
     title: "SCSI_BH on its way from the list to its tasklet",
-    sets: [...LOADED, atFunction("tasklet_hi_action", 30)],
+    sets: LOADED,
+    oneOf: SOME_COUNTS.map((count) => atFunction("tasklet_hi_action", count)),
     stock: /SCSI_BH's tasklet is marked SCHED, and is on no list: tasklet_hi_action was stopped with it$/,
     modified: /SCSI_BH's tasklet is marked SCHED/,
   },
   {
     title: "the plug of the dump's queue, queued by its own word and on no list",
-    sets: [...LOADED, atLock("tqueue_lock", 30)],
+    sets: LOADED,
+    oneOf: SOME_COUNTS.map((count) => atLock("tqueue_lock", count)),
     stock: /^hang: the dumping CPU waits for io_request_lock, taken in __make_request /,
     modified: new RegExp(
       `^hang: ${SAME}its queue is plugged, and the plug was lost on its way to tq_disk or from there$`,
@@ -144,13 +153,21 @@ describe.each([
   { kernel: "2.6.9", capsules: ON_2_6 },
   { kernel: "2.4.21", capsules: ON_2_4 },
 ] as const)("on $kernel a dump hangs on", ({ kernel, capsules }) => {
-  for (const { title, sets, stock, modified } of capsules) {
+  for (const { title, sets, oneOf, stock, modified } of capsules) {
     const all = kernel === "2.6.9" ? sets : ["kernel=2.4.21", ...sets];
     test(
       title,
       () => {
-        expect(trial("lkcd", all)).toMatch(stock);
-        expect(trial("lkcd-modified", all)).toMatch(modified);
+        const ways = oneOf ? oneOf.map((way) => [...all, way]) : [all];
+        const outcomes: string[][] = [];
+        for (const way of ways) {
+          const first = trial("lkcd", way);
+          const hit = stock.test(first) || !oneOf;
+          outcomes.push([first, hit ? trial("lkcd-modified", way) : ""]);
+          if (hit && modified.test(outcomes.at(-1)![1]!)) break;
+        }
+        expect(outcomes.at(-1)![0]).toMatch(stock);
+        expect(outcomes.at(-1)![1]).toMatch(modified);
       },
       60_000,
     );
@@ -158,15 +175,25 @@ describe.each([
 });
 
 describe("what a forced lock guards stays as its holder left it", () => {
-  /** The moment at which CPU 0 is in __elv_add_request, and the steps of its list updates after it. */
-  function stepsOf(ns: number, count: number): string[] {
+  /** INIT reaches another CPU first, and this one in the steps of its list updates in __elv_add_request. */
+  function stepsOf(count: number): string[] {
+    const crashAt = (...sets: string[]): { cpu: number; ns: number } => {
+      const { crash } = runTrial(loadScenario("learn", [...ONE_DISK, ...sets], "lkcd"), 1, {}).record;
+      return { cpu: crash!.cpu, ns: crash!.virtualNs };
+    };
+    const start = crashAt("crash.at={time: 0ns}", "crash.cpu=0");
+    const there = crashAt(atFunction("__elv_add_request", 30));
     return Array.from({ length: count }, (_, i) =>
-      trial("lkcd-modified", [...ONE_DISK, `crash.at={time: ${ns + 2 * i}ns}`, "crash.cpu=0"]),
+      trial("lkcd-modified", [
+        ...ONE_DISK,
+        `crash.at={time: ${there.ns - start.ns + 2 * i}ns}`,
+        `crash.cpu=${(there.cpu + 1) % 4}`,
+      ]),
     );
   }
 
   test("which list update INIT met decides: some steps do no harm, others lose the request or send the walk in a circle", () => {
-    const outcomes = stepsOf(63326103, 12);
+    const outcomes = stepsOf(12);
     expect(outcomes).toContain("complete");
     expect(
       outcomes.filter((text) =>
