@@ -13,6 +13,7 @@ import type { CrashHooks, CrashSite, NotifierChain } from "./panic.ts";
 import type { Console } from "./printk.ts";
 import type { DumpMode } from "./dump-mode.ts";
 import type { Softirqs } from "./softirq.ts";
+import type { LoadAverage } from "./load-average.ts";
 import type { Timekeeping } from "./timer.ts";
 import type { CpuWorkqueue } from "./workqueue.ts";
 import type { CallFunction } from "./smp.ts";
@@ -96,6 +97,7 @@ export class Kernel {
   modules!: ModuleTable;
   softirqs!: Softirqs;
   time!: Timekeeping;
+  loadAverage!: LoadAverage;
   workqueues!: CpuWorkqueue[];
   /** Set while a polled dumper owns the machine: crashdump_mode(). */
   dumpMode: DumpMode | undefined;
