@@ -47,12 +47,11 @@ export class PageStore implements ByteStore {
 
   /** Declares pages [firstPage, firstPage+count) to hold what `backing` computes; what they held before is dropped. */
   lay(backing: Backing, firstPage: number, count: number): void {
-    this.layers.push({ first: firstPage, end: firstPage + count, backing });
-    for (let page = firstPage; page < firstPage + count; page++) {
-      const slot = this.slots[page]!;
-      if (slot > 0) this.pool.release(slot);
-      this.slots[page] = UNREAD;
-    }
+    const end = firstPage + count;
+    const { slots } = this;
+    for (let page = firstPage; page < end; page++) if (slots[page]! > 0) this.pool.release(slots[page]!);
+    slots.fill(UNREAD, firstPage, end);
+    this.layers.push({ first: firstPage, end, backing });
   }
 
   /** The slot that holds the page, read from the backing if need be; HOLE for zeroes. The slot is ours: share it to keep it. */

@@ -15,6 +15,7 @@ import type { Console } from "./printk.ts";
 import type { DumpMode } from "./dump-mode.ts";
 import type { EndlessWalk } from "./fault.ts";
 import type { Softirqs } from "./softirq.ts";
+import type { LoadAverage } from "./load-average.ts";
 import type { Timekeeping } from "./timer.ts";
 import type { CpuWorkqueue } from "./workqueue.ts";
 import type { CallFunction, NmiCallback } from "./smp.ts";
@@ -107,6 +108,7 @@ export class Kernel {
   /** 2.4 only. */
   bottomHalves!: BottomHalves;
   time!: Timekeeping;
+  loadAverage!: LoadAverage;
   workqueues!: CpuWorkqueue[];
   /** Set while a polled dumper owns the machine: crashdump_mode(). */
   dumpMode: DumpMode | undefined;

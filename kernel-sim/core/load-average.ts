@@ -13,9 +13,21 @@ const LOAD_FREQ_SECONDS = 5;
 /** FIXED_1 / exp(5 s / 1, 5 and 15 minutes). */
 const EXP = [1884, 2014, 2037] as const;
 
+/** Where calc_load(), which runs each tick, finds its two words; laid out anew by each boot. */
+export class LoadAverage {
+  readonly avenrun: number;
+  /** calc_load's static count: ticks until the next look. */
+  readonly count: number;
+
+  constructor(k: Kernel) {
+    this.avenrun = k.static("avenrun", array(ulong, EXP.length));
+    this.count = k.static("calc_load_count", int);
+    poke32(this.count, LOAD_FREQ_SECONDS * k.hz);
+  }
+}
+
 export function init_load_average(k: Kernel): void {
-  k.static("avenrun", array(ulong, EXP.length));
-  poke32(k.static("calc_load_count", int), LOAD_FREQ_SECONDS * k.hz);
+  k.loadAverage = new LoadAverage(k);
 }
 
 /** Tasks that run, could run, or sleep uninterruptibly. */
@@ -29,12 +41,11 @@ function count_active_tasks(): number {
 
 /** One tick of the timekeeper. Called with xtime_lock held. */
 export function calc_load(): void {
-  const count = K.symbol("calc_load_count");
+  const { avenrun, count } = K.loadAverage;
   const ticks = peek32(count) - 1;
   poke32(count, ticks > 0 ? ticks : LOAD_FREQ_SECONDS * K.hz);
   if (ticks > 0) return;
   const active = count_active_tasks() * FIXED_1;
-  const avenrun = K.symbol("avenrun");
   EXP.forEach((exp, i) => {
     const at = avenrun + i * K.map.model.wordBytes;
     pokeLong(at, Math.floor((peekLong(at) * exp + active * (FIXED_1 - exp)) / FIXED_1));

@@ -27,13 +27,19 @@ interface ContextLayout {
 }
 
 const layouts = new WeakMap<DataModel, ContextLayout>();
+let lastModel: DataModel | undefined;
+let lastLayout: ContextLayout;
 
-/** Worked out once per platform, because every interrupt asks. */
+/** Worked out once per platform, because every interrupt asks: the platform asked for last is not even looked up. */
 function layout(): ContextLayout {
   const { model } = K.map;
-  let known = layouts.get(model);
-  if (!known) layouts.set(model, (known = layoutFor(model)));
-  return known;
+  if (model !== lastModel) {
+    let known = layouts.get(model);
+    if (!known) layouts.set(model, (known = layoutFor(model)));
+    lastModel = model;
+    lastLayout = known;
+  }
+  return lastLayout;
 }
 
 function layoutFor(model: DataModel): ContextLayout {

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Ajv } from "ajv";
 import { afterAll, describe, expect, test } from "vitest";
 import { replayCommand, scenarioHash } from "./identity.ts";
 import { builtInScenarios, loadScenario } from "./load.ts";
@@ -65,6 +66,13 @@ describe("the built-in scenarios", () => {
       sectors: 1012095,
     });
   });
+});
+
+test("the schema itself is a valid JSON Schema, which no command takes the time to ask", () => {
+  const ajv = new Ajv();
+  ajv.validateSchema(schema);
+  expect(ajv.errors).toBe(null);
+  expect(ajv.validateSchema({ ...schema, properties: { cpus: { minimum: "one" } } })).toBe(false);
 });
 
 describe("what a file says", () => {
