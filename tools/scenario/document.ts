@@ -28,6 +28,7 @@ export interface ScenarioDocument {
     mix?: { bufferedWrite?: number; fsync?: number; directRead?: number; directWrite?: number };
     sizeMin?: SizeText;
     sizeMax?: SizeText;
+    start?: TimeText;
     thinkTime?: TimeText;
     dirtyLimit?: SizeText;
   };

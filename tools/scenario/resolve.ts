@@ -46,6 +46,7 @@ export function resolveScenario(document: ScenarioDocument, source: ScenarioSour
       processes: load.processes ?? (load.perDisk ?? 2) * loadDevices.length,
       devices: loadDevices,
       mix: { bufferedWrite: 4, fsync: 1, directRead: 2, directWrite: 3, ...load.mix },
+      startNs: load.start === undefined ? null : time(load.start),
       sizeMinBytes: size(load.sizeMin ?? "4KiB"),
       sizeMaxBytes: size(load.sizeMax ?? "64KiB"),
       thinkTimeNs: time(load.thinkTime ?? "100us"),
