@@ -59,6 +59,8 @@ export class Cpu {
   readonly id: number;
   /** Local time in ns. */
   clock = 0;
+  /** How much of it went by in a halt, waiting for an interrupt. */
+  haltedNs = 0;
   /** step() calls the machine when the clock reaches this: the next event, or a landing. */
   limit = 0;
   /** A preemption point gives way when the clock has passed this: another CPU is behind. */

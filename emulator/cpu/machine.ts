@@ -292,7 +292,10 @@ export class Machine implements CpuOwner, DeviceHost {
   }
 
   private resume(c: Cpu, at: number, horizon: number): void {
-    if (c.clock < at) c.clock = at;
+    if (c.clock < at) {
+      if (c.state === HALT) c.haltedNs += at - c.clock;
+      c.clock = at;
+    }
     this.running = c;
     setCurrentCpu(c);
     this.resumptions++;

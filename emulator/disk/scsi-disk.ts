@@ -106,6 +106,14 @@ export class ScsiDisk implements PullingTarget, ControllerState {
   get outstanding(): number {
     return this.tasks.count;
   }
+  /** Bytes between host and disk since power-on, both ways. */
+  get bytesMoved(): number {
+    return this.stations.bytesMoved;
+  }
+  /** Time that commands have spent in the disk's queue since power-on, summed over commands (iostat's aveq). */
+  get queueTimeNs(): number {
+    return this.tasks.queueTimeNs(this.events.now);
+  }
   /** Acknowledged bytes that are not on the platters now. */
   get volatileBytes(): number {
     return this.stations.cache.volatileBytes(this.events.now);

@@ -61,6 +61,9 @@ export class Stations {
     this.readAhead = new ReadAhead(parts.mechanics);
   }
 
+  /** Bytes between host and disk, both ways. */
+  bytesMoved = 0;
+
   /** Queues a command that must not start yet. */
   wait(task: Task): void {
     task.state = "waiting";
@@ -218,6 +221,7 @@ export class Stations {
       } else task.segmentOffset += size;
     }
     command.transferred -= left;
+    this.bytesMoved += task.burst * SECTOR_SIZE;
     if (task.isWrite && task.burst > 0) this.guard.note(from, task.burst, now);
   }
 

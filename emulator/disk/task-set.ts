@@ -65,6 +65,9 @@ export class TaskSet {
   /** Accepted and not finished. */
   count = 0;
   private arrivals = 0;
+  /** Integral of `count` over time, up to `countedAt`. */
+  private countNs = 0;
+  private countedAt = 0;
 
   constructor(events: EventQueue, label: string, depth: number, fire: (task: Task) => void) {
     this.events = events;
@@ -129,17 +132,31 @@ export class TaskSet {
     task.completionLost = false;
     task.slowness = 1;
     task.passed = 0;
-    if (counted) this.count++;
+    if (counted) {
+      this.countNs = this.queueTimeNs(now);
+      this.countedAt = now;
+      this.count++;
+    }
     return task;
   }
 
   release(task: Task): void {
     if (task.event.armed) this.events.cancel(task.event);
-    if (task.counted) this.count--;
+    if (task.counted) {
+      const { now } = this.events;
+      this.countNs = this.queueTimeNs(now);
+      this.countedAt = now;
+      this.count--;
+    }
     task.counted = false;
     task.state = "free";
     task.command = undefined;
     this.free.push(task);
+  }
+
+  /** The time that all commands together have spent in the set: its growth by the time that has passed is the mean depth. */
+  queueTimeNs(now: number): number {
+    return this.countNs + this.count * (now - this.countedAt);
   }
 
   find(command: ScsiCommand): Task | undefined {

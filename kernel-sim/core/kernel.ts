@@ -118,6 +118,8 @@ export class Kernel {
   panicNotifiers!: NotifierChain;
   /** The first crash; and what crashed while the dumper worked. */
   crash: CrashSite | undefined;
+  /** Told of the first crash, for who measures; it must not touch the machine. */
+  onCrash: ((site: CrashSite) => void) | undefined;
   secondCrash: CrashSite | undefined;
   /** Serialises oopses; and the CPU whose oops has it. */
   dieLock!: Spinlock;

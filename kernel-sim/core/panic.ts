@@ -81,7 +81,10 @@ function noteCrash(reason: string, regs: number, ip: number): void {
     regs,
   };
   if (K.crash) K.secondCrash = K.secondCrash ?? site;
-  else K.crash = site;
+  else {
+    K.crash = site;
+    K.onCrash?.(site);
+  }
 }
 
 /**

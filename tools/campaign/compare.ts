@@ -11,7 +11,13 @@ export interface Difference {
 }
 
 /** What must not depend on the worker, the order or the host. */
-const COMPARED = ["traceHash", "partitionDigest", "outcome", "cause", "virtualNs", "dumpedPages"] as const;
+const COMPARED = [
+  ...(["traceHash", "partitionDigest", "outcome", "cause", "virtualNs", "dumpedPages"] as const),
+  ...(["dumpedBytes", "dumpVirtualNs", "blocked", "load"] as const),
+];
+
+/** A fact as one line; what is not a plain word is JSON. */
+const textOf = (fact: unknown): string => (typeof fact === "object" ? JSON.stringify(fact) : String(fact));
 
 /** The first difference of each trial. Records are matched by scenario, dumper and seed. */
 export function differencesBetween(first: readonly TrialRecord[], second: readonly TrialRecord[]): Difference[] {
@@ -25,8 +31,8 @@ export function differencesBetween(first: readonly TrialRecord[], second: readon
       differences.push({ seed, dumper, what: "missing", first: record.traceHash, second: "" });
       continue;
     }
-    const what = COMPARED.find((field) => record[field] !== other[field]);
-    if (what) differences.push({ seed, dumper, what, first: String(record[what]), second: String(other[what]) });
+    const what = COMPARED.find((field) => textOf(record[field]) !== textOf(other[field]));
+    if (what) differences.push({ seed, dumper, what, first: textOf(record[what]), second: textOf(other[what]) });
   }
   return differences;
 }

@@ -23,6 +23,10 @@ export function simulatorErrorRecord(scenario: Scenario, seed: number, error: un
     crash: null,
     findings: [],
     dumpedPages: 0,
+    dumpedBytes: null,
+    dumpVirtualNs: null,
+    blocked: null,
+    load: null,
     version,
     command: replayCommand(scenario, seed),
   };

@@ -97,3 +97,15 @@ test("files larger than one read come back whole", () => {
   expect(readFileSync(path).length).toBeGreaterThan(1 << 20);
   expect(seedsIn(readResults(path))).toEqual(seeds);
 });
+
+test("a fact of the wrong shape is named", () => {
+  for (const [fact, complaint] of [
+    [{ dumpedBytes: "many" }, '"dumpedBytes" is not a number or null'],
+    [{ blocked: "host_lock" }, '"blocked" is not a map or null'],
+    [{ blocked: { on: "host_lock" } }, '"blocked.because" is not a string'],
+    [{ load: { ns: 1, calls: 1, bytesPerS: 1, meanQueueDepth: 1 } }, '"load.cpuBusyShare" is not a number'],
+  ] as const) {
+    writeFileSync(path, `${JSON.stringify({ ...record(1), ...fact })}\n`);
+    expect(() => readResults(path)).toThrow(`${path}:1: not a trial record: ${complaint}`);
+  }
+});

@@ -145,5 +145,31 @@ export function recordIn(line: string, where: string): TrialRecord {
   if (!Array.isArray(record?.overrides) || record.overrides.some((override) => typeof override !== "string")) {
     throw new UsageError(`${where}: not a trial record: "overrides" is not a list of texts`);
   }
-  return value as TrialRecord;
+  checkFacts(record as Record<string, unknown>, where);
+  return { ...ABSENT_BEFORE, ...(value as TrialRecord) };
+}
+
+/** Facts that records of earlier versions do not have: replay takes those records, too. */
+const ABSENT_BEFORE = { dumpedBytes: null, dumpVirtualNs: null, blocked: null, load: null } as const;
+
+/** Looks at those of them that a record has. Throws a UsageError for one that is not as it should be. */
+function checkFacts(record: Record<string, unknown>, where: string): void {
+  const expect = (holds: boolean, key: string, what: string): void => {
+    if (!holds) throw new UsageError(`${where}: not a trial record: "${key}" is not ${what}`);
+  };
+  for (const key of ["dumpedBytes", "dumpVirtualNs"]) {
+    const value = record[key] ?? null;
+    expect(value === null || Number.isFinite(value), key, "a number or null");
+  }
+  const shapes = {
+    blocked: { on: "string", because: "string" },
+    load: { ns: "number", calls: "number", bytesPerS: "number", meanQueueDepth: "number", cpuBusyShare: "number" },
+  } as const;
+  for (const [key, shape] of Object.entries(shapes)) {
+    const value = (record[key] ?? null) as Record<string, unknown> | null;
+    if (value === null) continue;
+    expect(typeof value === "object", key, "a map or null");
+    for (const [name, type] of Object.entries(shape))
+      expect(typeof value[name] === type, `${key}.${name}`, `a ${type}`);
+  }
 }

@@ -140,10 +140,28 @@ describe("dumplab replay", () => {
       traceHash: "",
       virtualNs: 0,
       dumpedPages: 0,
+      ...{ dumpedBytes: null, dumpVirtualNs: null, load: null },
     });
     const path = inFolder("error.json");
     writeFileSync(path, JSON.stringify(record, undefined, 2));
     expect(await dumplab(`replay ${path}`, broken)).toMatchObject({ code: 0 });
+  });
+
+  test("a record of an earlier version, without the newer facts, is replayed too", async () => {
+    const { dumpedBytes: _1, dumpVirtualNs: _2, blocked: _3, load: _4, ...old } = fakeRecord(loadScenario("learn"), 1);
+    const path = inFolder("old.ndjson");
+    writeFileSync(path, JSON.stringify(old));
+    expect(await dumplab(`replay ${path}`)).toMatchObject({ code: 0 });
+  });
+
+  test("a fact that differs is told with its parts", async () => {
+    const path = inFolder("facts.ndjson");
+    const blocked = { on: "host_lock", because: "held by cpu 1", function: "scsi_request_fn" };
+    writeFileSync(path, JSON.stringify(fakeRecord(loadScenario("learn"), 1, { blocked })));
+    expect(await dumplab(`replay ${path}`)).toMatchObject({
+      code: 1,
+      out: `diverged: blocked was ${JSON.stringify(blocked)}, is null\n`,
+    });
   });
 
   test("a changed scenario is not compared", async () => {

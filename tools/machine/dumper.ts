@@ -21,6 +21,10 @@ export interface DumpReport {
   readonly stage: string;
   /** Pages of RAM saved. */
   readonly pagesWritten: number;
+  /** Bytes put on the device or wire, headers and all; absent when the dumper does not count them. */
+  readonly bytesWritten?: number;
+  /** Virtual time at which the dump ended, well or badly; absent while it runs, or when the dumper does not note it. */
+  readonly endedAtNs?: number;
   /** The dumper that took over after this one failed; undefined when none did. */
   readonly handedTo: string | undefined;
 }

@@ -14,7 +14,7 @@ import { fillMemory } from "../../kernel-sim/load/fill-memory.ts";
 import { start_load, type Load } from "../../kernel-sim/load/load.ts";
 import { init_scsi } from "../../kernel-sim/scsi/dispatch.ts";
 import type { Scenario } from "../scenario/scenario.ts";
-import { arm_crash, setAccessHook } from "../trial/trigger.ts";
+import { arm_crash, setAccessHook, sleepExactly } from "../trial/trigger.ts";
 import { ADAPTERS } from "./adapters.ts";
 import type { DumperRun, MayWrite } from "./dumper.ts";
 import { DUMPER_KINDS } from "./dumpers.ts";
@@ -116,14 +116,17 @@ const init = kfunc("init_lab", function* (lab: Lab) {
   lab.dumper = yield* DUMPER_KINDS[lab.scenario.dump.dumper]!.start(lab);
   const { load, memory } = lab.scenario;
   fillMemory(memory.inUseFraction);
+  const stated = load.startNs !== null && load.startNs > cpu.clock ? load.startNs : undefined;
+  if (stated !== undefined) yield* sleepExactly(stated - cpu.clock);
   lab.load = yield* start_load({
     ...{ processes: load.processes, devices: load.devices, mix: load.mix, thinkTimeNs: load.thinkTimeNs },
     ...{ sizeMinBytes: load.sizeMinBytes, sizeMaxBytes: load.sizeMaxBytes },
     ...(load.access === undefined ? {} : { access: load.access }),
     dirtyLimitBytes: load.dirtyLimitBytes ?? undefined,
   });
-  lab.loadStartNs = cpu.clock;
+  // A stated start is the same for every dumper, however long the processes took to be made.
+  lab.loadStartNs = stated ?? cpu.clock;
   lab.procDiskdump = K.files.read("/proc/diskdump") ?? "";
   for (const act of lab.onCrashArmed) act();
-  yield* arm_crash(lab.scenario.crash, lab.hardware.adapters);
+  yield* arm_crash(lab.scenario.crash, lab.hardware.adapters, stated);
 });

@@ -31,6 +31,7 @@ export interface ScenarioDocument {
     access?: "random" | "sequential";
     sizeMin?: SizeText;
     sizeMax?: SizeText;
+    start?: TimeText;
     thinkTime?: TimeText;
     dirtyLimit?: SizeText;
   };

@@ -50,6 +50,7 @@ export function resolveScenario(document: ScenarioDocument, source: ScenarioSour
       devices: loadDevices,
       mix: { bufferedWrite: 4, fsync: 1, directRead: 2, directWrite: 3, ...load.mix },
       ...(load.access === "sequential" ? { access: load.access } : {}),
+      startNs: load.start === undefined ? null : time(load.start),
       sizeMinBytes: size(load.sizeMin ?? "4KiB"),
       sizeMaxBytes: size(load.sizeMax ?? "64KiB"),
       thinkTimeNs: time(load.thinkTime ?? "100us"),

@@ -142,6 +142,8 @@ export interface LoadScenario {
   readonly sizeMaxBytes: number;
   /** Absent: anywhere in the process's file. "sequential": one call behind the other. */
   readonly access?: "sequential";
+  /** Virtual time from power-on at which it starts; null: when the dumper's service is up. Later when that takes longer. */
+  readonly startNs: number | null;
   /** Mean time between two requests of one process. */
   readonly thinkTimeNs: number;
   /** Dirty page-cache bytes at which writers must wait; null: a tenth of RAM. */

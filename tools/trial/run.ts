@@ -14,9 +14,10 @@ import { version } from "../version.ts";
 import { artifactsOf } from "./artifacts.ts";
 import { applyDamage, damageAfterDump } from "./damage.ts";
 import { partitionDigest } from "./digest.ts";
+import { LoadMeter } from "./load-meter.ts";
 import { strayWrite, type PageVerdict } from "./oracle.ts";
 import { RamSnapshot } from "./snapshot.ts";
-import type { ConsoleLine, TrialOptions, TrialOutcome, TrialRecord, TrialResult } from "./types.ts";
+import type { BlockedRecord, ConsoleLine, TrialOptions, TrialOutcome, TrialRecord, TrialResult } from "./types.ts";
 
 interface Judgement {
   readonly outcome: TrialOutcome;
@@ -28,6 +29,7 @@ interface Judgement {
 interface Witness {
   snapshot: RamSnapshot | undefined;
   deadlock: Deadlock | undefined;
+  readonly load: LoadMeter;
 }
 
 /**
@@ -64,14 +66,14 @@ export function runTrialOn(
   damageAfterDump(lab, scenario);
   const judgement = judge(lab, scenario, witness);
   phase("judged");
-  const record = recordOf(lab, scenario, seed, judgement, performance.now() - startedAt, options);
+  const record = recordOf(lab, scenario, seed, judgement, witness, performance.now() - startedAt, options);
   const console: readonly ConsoleLine[] = lab.kernel.console.lines;
   return { record, console, procDiskdump: lab.procDiskdump, ...artifactsOf(lab, scenario) };
 }
 
 /** Watches for the two things that the state at the end no longer shows: RAM at the freeze, and who waits for ever. */
 function observe(lab: Lab, phase: (name: string) => void): Witness {
-  const witness: Witness = { snapshot: undefined, deadlock: undefined };
+  const witness: Witness = { snapshot: undefined, deadlock: undefined, load: new LoadMeter(lab) };
   const { kernel, hardware } = lab;
   const { machine } = hardware;
   machine.onDeadlock = (deadlock) => {
@@ -165,6 +167,21 @@ function deadlockText(deadlock: Deadlock): string {
   return `${links.join("; ")} (${HELD_BY[deadlock.end]})`;
 }
 
+/** What the dumping CPU spins on, or what the dumper says that its dump waits for. */
+function blockedOf(lab: Lab, { deadlock }: Witness, dump: DumpReport): BlockedRecord | null {
+  if (deadlock) {
+    const { chain, end } = deadlock;
+    const links = chain.map(({ waitsFor, heldBy, holder }, i) =>
+      i === 0 ? `held by cpu ${heldBy}` : `which waits for ${waitsFor}, held by cpu ${heldBy} in ${holder}`,
+    );
+    const { waitsFor, holder } = chain[0]!;
+    return { on: waitsFor, because: `${links.join(", ")} (${HELD_BY[end]})`, function: holder };
+  }
+  if (dump.result !== "running") return null;
+  const blocked = lab.dumper?.blockedOn?.();
+  return blocked ? { on: blocked.on, because: blocked.because, function: blocked.function ?? null } : null;
+}
+
 function hangText(lab: Lab, dump: DumpReport): string {
   const blocked = lab.dumper?.blockedOn?.();
   if (blocked) return `the dump waits for ${blocked.on}: ${blocked.because}`;
@@ -199,6 +216,7 @@ function recordOf(
   scenario: Scenario,
   seed: number,
   judgement: Judgement,
+  witness: Witness,
   hostMs: number,
   options: TrialOptions,
 ): TrialRecord {
@@ -220,10 +238,18 @@ function recordOf(
     virtualNs: hardware.machine.now(),
     hostMs: Math.round(hostMs),
     crash: crash
-      ? { cpu: crash.cpu, function: crash.functionName, virtualNs: crash.ns, trigger: scenario.crash.trigger }
+      ? {
+          ...{ cpu: crash.cpu, function: crash.functionName, virtualNs: crash.ns },
+          sinceLoadNs: lab.loadStartNs === undefined ? null : crash.ns - lab.loadStartNs,
+          trigger: scenario.crash.trigger,
+        }
       : null,
     findings: [...kernel.reports],
     dumpedPages: dump.pagesWritten,
+    dumpedBytes: dump.bytesWritten ?? null,
+    dumpVirtualNs: crash ? (dump.endedAtNs ?? hardware.machine.now()) - crash.ns : null,
+    blocked: blockedOf(lab, witness, dump),
+    load: witness.load.record(),
     ...(digest === undefined ? {} : { partitionDigest: digest }),
     version,
     command: replayCommand(scenario, seed),

@@ -76,7 +76,7 @@ const crasher = kfunc("crasher", function* (crash: CrashScenario, afterNs: numbe
 });
 
 /** Sleeps in whole jiffies, then spins for the rest: the moment is the scenario's, not the tick's. */
-const sleepExactly = kfunc("crasher_sleep", function* (ns: number) {
+export const sleepExactly = kfunc("crasher_sleep", function* (ns: number) {
   const until = cpu.clock + ns;
   const task = K.percpu[cpu.id]!.current;
   while (until - cpu.clock > 2 * K.time.tickNs) {
@@ -107,20 +107,23 @@ function lockNamed(name: string): Spinlock {
   throw new UsageError(`crash: the kernel has no lock named "${name}"${suggestion(name, known)}`);
 }
 
+type Adapters = readonly PluggedAdapter[];
+
 /**
  * Arms the crash; called by init when the load starts. Context: process.
+ * `loadStart`: the instant from which its moment counts, when that is not this one.
  * Throws a UsageError for a function, lock or adapter that does not exist.
  */
-export const arm_crash = kfunc("arm_crash", function* (crash: CrashScenario, adapters: readonly PluggedAdapter[]) {
+export const arm_crash = kfunc("arm_crash", function* (crash: CrashScenario, adapters: Adapters, loadStart?: number) {
   const { at } = crash;
-  const start = cpu.clock;
+  const start = loadStart ?? cpu.clock;
   switch (at.kind) {
     case "time":
-      yield* armAtTime(crash, start + at.timeNs, at.timeNs);
+      yield* armAtTime(crash, start + at.timeNs);
       break;
     case "random": {
       const after = K.machine.random.stream("crash.moment").between(at.fromNs, at.toNs);
-      yield* armAtTime(crash, start + after, after);
+      yield* armAtTime(crash, start + after);
       break;
     }
     case "function":
@@ -170,7 +173,8 @@ export const setAccessHook = (hook: typeof accessHook): void => {
   accessHook = hook;
 };
 
-function armAtTime(crash: CrashScenario, at: number, afterNs: number): Running<unknown> {
+function armAtTime(crash: CrashScenario, at: number): Running<unknown> {
+  const afterNs = Math.max(0, at - cpu.clock);
   K.irq.setVector(KEYBOARD_VECTOR, common_interrupt, () => crash_here(crash.trigger));
   const { events, cpus } = K.machine;
   if (

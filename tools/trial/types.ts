@@ -50,6 +50,14 @@ export interface TrialRecord {
   readonly findings: readonly string[];
   /** Pages of RAM saved. */
   readonly dumpedPages: number;
+  /** Bytes that the dump put on its device or wire, headers and all; null when the dumper does not count them. */
+  readonly dumpedBytes: number | null;
+  /** Virtual time from the crash to the end of the dump, or of the trial when the dump has no end; null when there was no crash. */
+  readonly dumpVirtualNs: number | null;
+  /** What a dump that hangs waits for; null when it does not hang, or what it waits for is not known. */
+  readonly blocked: BlockedRecord | null;
+  /** The load from its start to the crash, as measured; null without a load or a crash. */
+  readonly load: LoadRecord | null;
   /** Digest of the dump partition after the dump, when asked for. */
   readonly partitionDigest?: string;
   /** Code version (tools/version.ts). */
@@ -63,7 +71,32 @@ export interface CrashRecord {
   /** The kernel function that was running there. */
   readonly function: string;
   readonly virtualNs: number;
+  /** Virtual time from the start of the load to the crash; null for a crash before it. */
+  readonly sinceLoadNs: number | null;
   readonly trigger: string;
+}
+
+export interface BlockedRecord {
+  /** The lock, or whatever else it waits for: "scsi0.host_lock", "completion of the dump's bio". */
+  readonly on: string;
+  /** Why that does not come, with the holder: "held by cpu 2, which is frozen". */
+  readonly because: string;
+  /** The kernel function that holds it, or was abandoned in the middle of it; null when there is none to name. */
+  readonly function: string | null;
+}
+
+/** The disks are those that the load works on. */
+export interface LoadRecord {
+  /** How long it lasted. */
+  readonly ns: number;
+  /** System calls that returned. */
+  readonly calls: number;
+  /** Between hosts and disks, both ways, all disks together. */
+  readonly bytesPerS: number;
+  /** Commands that a disk had at a time, mean over time and disks. */
+  readonly meanQueueDepth: number;
+  /** Share of the CPUs' time that was not spent in the idle task's halt: 0 to 1. */
+  readonly cpuBusyShare: number;
 }
 
 export interface ConsoleLine {

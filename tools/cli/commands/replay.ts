@@ -12,6 +12,10 @@ import { dumperOption } from "../options.ts";
 
 /** What must be equal; the trace hash covers every event, the others say more when it differs. */
 const COMPARED = ["traceHash", "outcome", "cause", "virtualNs", "dumpedPages", "partitionDigest"] as const;
+/** The same, where the record has them: those of earlier versions do not. */
+const COMPARED_IF_KNOWN = ["dumpedBytes", "dumpVirtualNs", "blocked", "load"] as const;
+
+const textOf = (fact: unknown): string => (typeof fact === "object" ? JSON.stringify(fact) : String(fact));
 
 export function replayCommand({ terminal, exit, runTrial }: CommandContext): Command {
   return new Command("replay")
@@ -61,7 +65,8 @@ Examples:
 }
 
 function differencesBetween(before: TrialRecord, after: TrialRecord): string[] {
-  return COMPARED.filter((key) => before[key] !== after[key]).map(
-    (key) => `${key} was ${String(before[key])}, is ${String(after[key])}`,
-  );
+  const known = COMPARED_IF_KNOWN.filter((key) => before[key] !== null);
+  return [...COMPARED, ...known]
+    .filter((key) => textOf(before[key]) !== textOf(after[key]))
+    .map((key) => `${key} was ${textOf(before[key])}, is ${textOf(after[key])}`);
 }

@@ -8,6 +8,7 @@ import { PageStoreSink } from "../../../diskdump/userspace/core-sink.ts";
 import { writeCore } from "../../../diskdump/userspace/core-writer.ts";
 import { hasDump, openDump, type DumpImage } from "../../../diskdump/userspace/dump-image.ts";
 import { UsageError } from "../../../diskdump/userspace/errors.ts";
+import { DATA_MODELS } from "../../../kernel-sim/abi/types.ts";
 import { lookup_bdev } from "../../../kernel-sim/block/gendisk.ts";
 import { K } from "../../../kernel-sim/core/kernel.ts";
 import { kfunc } from "../../../kernel-sim/core/kfunc.ts";
@@ -77,9 +78,12 @@ class DiskdumpRun implements DumperRun {
 
   report(): DumpReport {
     const dump = dumpOutcome(this.lab.kernel);
-    const { result, device, stage, pagesWritten, fallback } = dump;
+    const { result, device, stage, pagesWritten, blocksWritten, fallback, endedAtNs } = dump;
     return {
       ...{ result, device, stage, pagesWritten },
+      // A block is a page of the platform.
+      bytesWritten: blocksWritten * DATA_MODELS[this.lab.scenario.platform].pageSize,
+      ...(endedAtNs === undefined ? {} : { endedAtNs }),
       reason: reasonText(dump),
       handedTo: fallback === "netdump" ? "netdump" : undefined,
     };
