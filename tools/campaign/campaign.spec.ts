@@ -62,6 +62,7 @@ test("a trial that kills its worker twice is lost, and only that one", async () 
   expect(lost).toEqual([
     {
       scenario: "learn",
+      scenarioHash: scenarioHash(loadScenario("learn", ["cpus=2"])),
       dumper: "diskdump",
       seed: 6,
       cause: "the worker exited with code 7",

@@ -34,6 +34,7 @@ export interface CampaignSettings {
 /** A trial that took its worker down, twice. It is no record: it may not happen on another host. */
 export interface LostTrial {
   readonly scenario: string;
+  readonly scenarioHash: string;
   readonly dumper: string;
   readonly seed: number;
   readonly cause: string;
@@ -73,7 +74,10 @@ export async function runCampaign(plan: CampaignPlan, settings: CampaignSettings
     if (!retry) return queue.putBack(scenario, seeds);
     for (const seed of seeds) {
       const { name, dump } = scenario;
-      const trial = { scenario: name, dumper: dump.dumper, seed, cause, command: replayCommand(scenario, seed) };
+      const trial = {
+        ...{ scenario: name, scenarioHash: scenarioHash(scenario), dumper: dump.dumper, seed, cause },
+        command: replayCommand(scenario, seed),
+      };
       lost.push(trial);
       settings.onLost(trial);
     }

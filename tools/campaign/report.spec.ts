@@ -44,7 +44,14 @@ test("what is not complete is counted by its cause, with the first seed to run a
 });
 
 test("a lost trial is a trial without success", () => {
-  const lost = { scenario: "learn", dumper: "diskdump", seed: 3, cause: "the worker exited", command: "dumplab" };
+  const lost = {
+    scenario: "learn",
+    scenarioHash: "h",
+    dumper: "diskdump",
+    seed: 3,
+    cause: "the worker exited",
+    command: "dumplab",
+  };
   expect(
     rateRows(
       trials(2, () => ({})),

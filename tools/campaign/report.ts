@@ -3,6 +3,7 @@ import { WHITE_PAPER_ROWS } from "../scenario/dumpers.ts";
 import { DUMPERS } from "../scenario/scenario.ts";
 import type { TrialRecord } from "../trial/types.ts";
 import type { LostTrial } from "./campaign.ts";
+import { percent, range } from "./percent.ts";
 import { wilson, type Interval } from "./wilson.ts";
 
 /** One row: all trials of one dumper in one scenario. */
@@ -88,15 +89,6 @@ function paperCell(dumper: string): string {
   if (!row) return "-";
   const { title, successes, trials } = row;
   return `${title}: ${successes}/${trials}, ${range(wilson(successes, trials))}`;
-}
-
-function percent(share: number): string {
-  return (share * 100).toFixed(1);
-}
-
-/** "57.5 - 78.6" */
-export function range({ low, high }: Interval): string {
-  return `${percent(low)} - ${percent(high)}`;
 }
 
 /** Columns padded to their widest cell; a newline in the last cell goes on below it. */

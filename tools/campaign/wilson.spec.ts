@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { range } from "./report.ts";
+import { range } from "./percent.ts";
 import { wilson } from "./wilson.ts";
 
 test("the white paper's three rows have their known intervals", () => {

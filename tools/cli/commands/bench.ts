@@ -3,6 +3,12 @@ import { availableParallelism } from "node:os";
 import { Command } from "commander";
 import { systemReason, UsageError } from "../../../diskdump/userspace/errors.ts";
 import { runCampaign, type LostTrial } from "../../campaign/campaign.ts";
+import { cellsOf } from "../../campaign/cells.ts";
+import { comparisonCsv } from "../../campaign/comparison-csv.ts";
+import { blockerTable, cellTable, curveText } from "../../campaign/comparison-text.ts";
+import { instantsOf, instantsText } from "../../campaign/instants.ts";
+import { verdicts } from "../../campaign/paper-verdict.ts";
+import { LOAD_CURVE, parseSweep, planCells } from "../../campaign/plan.ts";
 import { comparisonText, differencesBetween } from "../../campaign/compare.ts";
 import { Progress } from "../../campaign/progress.ts";
 import { campaignReport } from "../../campaign/report.ts";
@@ -10,12 +16,13 @@ import { openResults } from "../../campaign/results.ts";
 import { parseSeedRange, parseShard, seedsOf } from "../../campaign/seeds.ts";
 import { AVAILABLE_DUMPERS } from "../../scenario/dumpers.ts";
 import { scenarioHash } from "../../scenario/identity.ts";
-import { loadScenario } from "../../scenario/load.ts";
 import type { Dumper } from "../../scenario/scenario.ts";
 import type { TrialRecord } from "../../trial/types.ts";
 import { version } from "../../version.ts";
 import type { CommandContext } from "../main.ts";
+import { createFile } from "../../whole-file.ts";
 import { adapterOption, count, dumperOption, setOption } from "../options.ts";
+import { refuseOutputs } from "../outputs.ts";
 
 interface BenchFlags {
   dumper?: Dumper | "all";
@@ -32,6 +39,9 @@ interface BenchFlags {
   digest?: true;
   twice?: true;
   trialTimeout: number;
+  sweep?: string;
+  curve?: true;
+  csv?: string;
 }
 
 export function benchCommand({ terminal, exit, workerFile }: CommandContext): Command {
@@ -51,6 +61,9 @@ export function benchCommand({ terminal, exit, workerFile }: CommandContext): Co
     .option("--digest", "add a digest of the dump partition to each record")
     .option("--twice", "run every trial a second time, in the opposite order, and compare traces and partitions")
     .option("--trial-timeout <s>", "give up a worker that takes longer for one trial", count(1), 600)
+    .option("--sweep <key=a,b,...>", "every dumper at each of these values of a scenario key")
+    .option("--curve", `short for --sweep ${LOAD_CURVE}`)
+    .option("--csv <file>", "write the comparison as CSV, a row per dumper and value")
     .addHelpText(
       "after",
       `
@@ -59,12 +72,23 @@ Exit code 1 when any trial is not complete.
 Examples:
   dumplab bench --dumper diskdump --trials 300          the white paper's test
   dumplab bench --out results.ndjson --resume           again after a kill
+  dumplab bench --dumper all --trials 40                the same instants under every dumper
+  dumplab bench --dumper all --curve --csv curve.csv    success against load
+  dumplab bench --sweep cpus=1,2,4,8 --trials 20        any key of the scenario
   dumplab bench --seeds 1..100 --twice                  is it deterministic?
   dumplab bench --seeds 1..10000 --shard 2/8 --json     one of eight machines`,
     )
     .action(async (flags: BenchFlags) => {
       const dumpers = flags.dumper === "all" ? AVAILABLE_DUMPERS : [flags.dumper];
-      const scenarios = dumpers.map((dumper) => loadScenario(flags.scenario, flags.set, dumper, flags.adapter));
+      if (flags.curve && flags.sweep !== undefined) throw new UsageError("--curve is a --sweep: give one of them");
+      const swept = flags.curve ? LOAD_CURVE : flags.sweep;
+      const sweep = swept === undefined ? undefined : parseSweep(swept);
+      const plan = planCells({
+        ...{ ref: flags.scenario, sets: flags.set, adapter: flags.adapter, dumpers, sweep },
+        sameInstants: flags.dumper === "all",
+      });
+      refuseOutputs([flags.csv]);
+      const scenarios = plan.map(({ scenario }) => scenario);
       const range = flags.seeds === undefined ? { first: 1, last: flags.trials } : parseSeedRange(flags.seeds);
       const seeds = seedsOf(range, flags.shard === undefined ? undefined : parseShard(flags.shard));
       const results = flags.out === undefined ? undefined : openResults(flags.out, flags.resume === true, version);
@@ -128,12 +152,30 @@ Examples:
         terminal.err.write(comparisonText(records.length, differences));
       }
 
-      const report = campaignReport(records, lost);
+      const cells = cellsOf(plan, records, lost);
+      const key = sweep?.key ?? null;
+      const compares = sweep !== undefined || flags.dumper === "all";
+      const comparison = [
+        ...[
+          cellTable(cells, key),
+          curveText(cells, key),
+          verdicts(cells, key)
+            .map((line) => `${line}\n`)
+            .join(""),
+        ],
+        ...(plan.length > 1 && flags.dumper === "all" ? [instantsText(instantsOf(cells))] : []),
+        blockerTable(cells, key),
+      ];
+      const report = compares ? comparison.filter((part) => part !== "").join("\n") : campaignReport(records, lost);
       if (flags.json) {
         for (const record of records) terminal.out.write(`${JSON.stringify(record)}\n`);
         terminal.err.write(report);
       } else {
         terminal.out.write(report);
+      }
+      if (flags.csv !== undefined) {
+        const bytes = new TextEncoder().encode(comparisonCsv(cells, key));
+        createFile(flags.csv, (sink) => sink.bytes(0, bytes));
       }
       if (interrupted) {
         const way = flags.out === undefined ? "" : "; the same command with --resume goes on";

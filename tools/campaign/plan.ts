@@ -1,0 +1,50 @@
+// The scenarios of a campaign: every dumper at every value of what is swept, at the same instants.
+import { UsageError } from "../../diskdump/userspace/errors.ts";
+import { loadScenario } from "../scenario/load.ts";
+import type { Dumper } from "../scenario/scenario.ts";
+import type { PlannedCell, Sweep } from "./cells.ts";
+
+/** Later than any dumper's service is up: from there the load is the same under all of them. */
+export const COMPARED_LOAD_START = "load.start=10s";
+/** What `--curve` stands for. */
+export const LOAD_CURVE = "load.perDisk=1,2,4,8,16";
+
+/** "load.perDisk=1,2,4": commas inside of brackets belong to a value. Throws a UsageError. */
+export function parseSweep(text: string): Sweep {
+  const equals = text.indexOf("=");
+  const key = text.slice(0, Math.max(0, equals)).trim();
+  const values = text
+    .slice(equals + 1)
+    .split(/,(?![^[{]*[\]}])/)
+    .map((value) => value.trim());
+  if (key === "" || values.some((value) => value === "")) {
+    throw new UsageError(`--sweep: expected key=value,value,... like load.perDisk=1,2,4; got ${text}`);
+  }
+  const twice = values.find((value, i) => values.indexOf(value) !== i);
+  if (twice !== undefined) throw new UsageError(`--sweep ${key}: the value ${twice} is there twice`);
+  return { key, values };
+}
+
+export interface PlanOptions {
+  readonly ref: string;
+  readonly sets: readonly string[];
+  readonly adapter: string | undefined;
+  /** undefined: the scenario's own. */
+  readonly dumpers: readonly (Dumper | undefined)[];
+  readonly sweep: Sweep | undefined;
+  /** Gives the load a stated start, unless the scenario has one. */
+  readonly sameInstants: boolean;
+}
+
+/** By value, then by dumper. Throws a UsageError for a scenario that cannot be. */
+export function planCells(options: PlanOptions): PlannedCell[] {
+  const { ref, sets, adapter, dumpers, sweep, sameInstants } = options;
+  return (sweep?.values ?? [null]).flatMap((value) =>
+    dumpers.map((dumper) => {
+      const swept = value === null ? sets : [...sets, `${sweep!.key}=${value}`];
+      const scenario = loadScenario(ref, swept, dumper, adapter);
+      if (!sameInstants || scenario.load.startNs !== null) return { scenario, value };
+      return { scenario: loadScenario(ref, [...swept, COMPARED_LOAD_START], dumper, adapter), value };
+    }),
+  );
+}
