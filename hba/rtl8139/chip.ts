@@ -256,7 +256,9 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
         this.writeDescriptor((offset - RTL.TSD0) >> 2, value);
         return;
     }
-    const name = RTL_NAMES.get(offset) as RtlRegister;
+    const name = RTL_NAMES.get(offset) as RtlRegister | undefined;
+    // The two bytes behind IDR5 are reserved; drivers write four bytes from IDR4 on.
+    if (name === undefined) return;
     // CONFIG0, 1, 3, 4, the PHY's control and the address are locked unless CR9346 says otherwise. [data sheet 6.9]
     const locked = offset < RTL.MAR0 || (name.startsWith("CONFIG") && name !== "CONFIG5") || offset === RTL.BMCR;
     if (locked && !this.configUnlocked) return;

@@ -2,5 +2,6 @@
 import type { Dumper } from "../scenario/scenario.ts";
 import type { DumperKind } from "./dumper.ts";
 import { diskdump } from "./dumpers/diskdump.ts";
+import { netdump } from "./dumpers/netdump.ts";
 
-export const DUMPER_KINDS: Readonly<Partial<Record<Dumper, DumperKind>>> = { diskdump };
+export const DUMPER_KINDS: Readonly<Partial<Record<Dumper, DumperKind>>> = { diskdump, netdump };

@@ -43,6 +43,7 @@ export function fakeLab(over: (seed: number) => Partial<TrialRecord> = () => ({}
       writeVmcore: write,
       writeVmlinux: write,
       writeTrace: write,
+      writePcap: write,
     };
   };
 }
