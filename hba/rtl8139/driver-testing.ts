@@ -9,7 +9,8 @@ import { M, type AddressMap } from "../../kernel-sim/abi/ram.ts";
 import type { NetDevice } from "../../kernel-sim/net/netdevice.ts";
 import { Netpoll, ipNumber } from "../../kernel-sim/net/netpoll.ts";
 import { Rtl8139Chip } from "./chip.ts";
-import { loadRtl8139, rtl8139_init_module, type IrqManners } from "./driver.ts";
+import type { IrqManners } from "./driver-board.ts";
+import { loadRtl8139, rtl8139_init_module } from "./driver.ts";
 import { OWN_ADDRESS, PEER_ADDRESS } from "./spec-host.ts";
 
 export const OWN_IP = "192.168.7.2";

@@ -1,33 +1,36 @@
 // 8139too: the driver of the RTL8139 (drivers/net/8139too.c of 2.6.9 with NAPI and its poll_controller).
-import { step, type Running } from "../../emulator/cpu/cpu.ts";
+import { step } from "../../emulator/cpu/cpu.ts";
 import { pciFunctions, type MmioWindow, type PciFunction } from "../../emulator/bus/mmio.ts";
 import { M, peekPtr, pokePtr } from "../../kernel-sim/abi/ram.ts";
 import { LINK_STATE } from "../../kernel-sim/abi/structs/net.ts";
-import type { ViewOf } from "../../kernel-sim/abi/view.ts";
 import { SA_SHIRQ, disable_irq_nosync, enable_irq, request_irq } from "../../kernel-sim/core/irq.ts";
 import { K } from "../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { pci_alloc_consistent } from "../../kernel-sim/core/pci-dma.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
-import {
-  Spinlock,
-  local_irq_restore,
-  local_irq_save,
-  spin_lock,
-  spin_lock_irqsave,
-  spin_unlock,
-} from "../../kernel-sim/core/spinlock.ts";
+import { spin_lock, spin_lock_irqsave, spin_unlock } from "../../kernel-sim/core/spinlock.ts";
 import { udelay } from "../../kernel-sim/core/timer.ts";
-import { GFP_ATOMIC } from "../../kernel-sim/mm/page-alloc.ts";
-import {
-  __netif_rx_complete,
-  __netif_rx_schedule,
-  netif_receive_skb,
-  netif_rx_schedule_prep,
-} from "../../kernel-sim/net/dev.ts";
-import { ETH_HLEN, NET_IP_ALIGN } from "../../kernel-sim/net/headers.ts";
+import { __netif_rx_schedule, netif_rx_schedule_prep } from "../../kernel-sim/net/dev.ts";
 import { NETDEV_TX_OK, NetDevice, register_netdev, type net_device_ops } from "../../kernel-sim/net/netdevice.ts";
-import { alloc_skb, copyNs, dev_kfree_skb, type SkBuff } from "../../kernel-sim/net/skbuff.ts";
+import { copyNs, dev_kfree_skb, type SkBuff } from "../../kernel-sim/net/skbuff.ts";
+import {
+  ETH_ZLEN,
+  INTR_MASK,
+  NORX_INTR_MASK,
+  RX_ACK_BITS,
+  RX_BUF_LEN,
+  RX_BUF_PAD,
+  RX_BUF_WRAP_PAD,
+  RX_CONFIG,
+  TX_BUF_SIZE,
+  TX_CONFIG,
+  TX_FLAG,
+  WEIRD_BITS,
+  private_of,
+  rtl8139_private,
+  type IrqManners,
+} from "./driver-board.ts";
+import { rtl8139_poll } from "./driver-rx.ts";
 import { struct_rtl8139_private } from "./driver-structs.ts";
 import {
   CR_BITS,
@@ -39,7 +42,6 @@ import {
   RCR_BITS,
   RTL,
   RTL_DEVICE,
-  RTL_MEMORY_BAR,
   RTL_VENDOR,
   TSD_BITS,
   TX_DESCRIPTORS,
@@ -51,71 +53,7 @@ const PCI_COMMAND = 0x04;
 /** Ports, memory, bus master. */
 const PCI_COMMAND_ENABLE = 0x7;
 
-const RX_BUF_IDX = 2;
-const RX_BUF_LEN = 8192 << RX_BUF_IDX;
-const RX_BUF_PAD = 16;
-/** The chip writes a packet that begins in the ring on behind its end. */
-const RX_BUF_WRAP_PAD = 2048;
-const TX_BUF_SIZE = 1536;
-const ETH_ZLEN = 60;
-const MAX_ETH_FRAME_SIZE = 1536;
-/** FIFO threshold none, DMA unlimited. */
-const RX_CONFIG = (RX_BUF_IDX << 11) | RCR_BITS.WRAP | (7 << 13) | (7 << 8);
-const TX_CONFIG = (6 << 8) | (8 << 4);
-/** 256 bytes in the FIFO before the first goes out. */
-const TX_FLAG = (256 << 11) & 0x003f0000;
 const NAPI_WEIGHT = 64;
-
-const RX_ACK_BITS = ISR_BITS.FOVW | ISR_BITS.RXOVW | ISR_BITS.ROK;
-const WEIRD_BITS = ISR_BITS.SERR | ISR_BITS.TimeOut | ISR_BITS.PUN_LinkChg | ISR_BITS.RER;
-const INTR_MASK = WEIRD_BITS | RX_ACK_BITS | ISR_BITS.TER | ISR_BITS.TOK;
-const NORX_INTR_MASK = WEIRD_BITS | ISR_BITS.TER | ISR_BITS.TOK;
-const RX_STATUS_OK = 1;
-
-/**
- * How the driver leaves interrupts after it has put a packet into the chip and after it has polled. 2.6.9 switches them on, whoever
- * called (spin_unlock_irq, local_irq_enable); later versions leave them as they were, because netpoll calls with interrupts off.
- */
-export type IrqManners = "enable" | "restore";
-
-class rtl8139_private {
-  readonly s: ViewOf<typeof struct_rtl8139_private>;
-  readonly pci_dev: PciFunction;
-  readonly chip: MmioWindow;
-  readonly lock: Spinlock;
-  readonly rx_lock: Spinlock;
-  readonly manners: IrqManners;
-  readonly txBufAt: number;
-
-  constructor(name: string, pdev: PciFunction, manners: IrqManners) {
-    const addr = K.bootmem(K.sizeOf(struct_rtl8139_private));
-    const s = (this.s = K.view(struct_rtl8139_private, addr));
-    this.pci_dev = pdev;
-    this.chip = pdev.map(RTL_MEMORY_BAR);
-    this.manners = manners;
-    this.lock = new Spinlock(s.lock.addr, `${name}.lock`);
-    this.rx_lock = new Spinlock(s.rx_lock.addr, `${name}.driver_rx_lock`);
-    this.txBufAt = s.tx_buf;
-    s.mmio_addr = (pdev.readConfig(0x10 + 4 * RTL_MEMORY_BAR, 4) & ~0xf) >>> 0;
-  }
-
-  txBuf(entry: number): number {
-    return peekPtr(this.txBufAt + entry * (M.word8 ? 8 : 4));
-  }
-
-  /** RTL_W16_F: reading back makes sure that the write has arrived. */
-  writewFlush(value: number, offset: number): void {
-    this.chip.writew(value, offset);
-    this.chip.readw(offset);
-  }
-
-  /** local_irq_enable(), or what the caller had. */
-  leaveIrqs(flags: number): Running {
-    return local_irq_restore(this.manners === "enable" ? 1 : flags);
-  }
-}
-
-const private_of = (dev: NetDevice): rtl8139_private => dev.priv as rtl8139_private;
 
 /** A word of the EEPROM, bit by bit. Context: process. */
 const read_eeprom = kfunc("read_eeprom", function* (chip: MmioWindow, location: number, addressBits: number) {
@@ -282,64 +220,6 @@ const rtl8139_tx_interrupt = kfunc("rtl8139_tx_interrupt", function* (dev: NetDe
   dev.wakeQueue();
 });
 
-/** Clears the receive causes. */
-function rtl8139_isr_ack(tp: rtl8139_private): void {
-  const status = tp.chip.readw(RTL.ISR) & RX_ACK_BITS;
-  if (status === 0) return;
-  const { stats } = tp.s;
-  if ((status & (ISR_BITS.FOVW | ISR_BITS.RXOVW)) !== 0) {
-    stats.rx_errors = stats.rx_errors + 1;
-    if ((status & ISR_BITS.FOVW) !== 0) stats.rx_fifo_errors = stats.rx_fifo_errors + 1;
-  }
-  tp.writewFlush(RX_ACK_BITS, RTL.ISR);
-}
-
-/** Takes at most `budget` packets out of the ring. Returns: how many; -1 after the receiver had to be started anew. */
-const rtl8139_rx = kfunc("rtl8139_rx", function* (dev: NetDevice, budget: number) {
-  const tp = private_of(dev);
-  const { s, chip } = tp;
-  const ring = s.rx_ring;
-  let cur = s.cur_rx;
-  let received = 0;
-  while (dev.running && received < budget && (chip.readb(RTL.CR) & CR_BITS.BUFE) === 0) {
-    const at = ring + (cur % RX_BUF_LEN);
-    const header = M.view.getUint32(at, true);
-    const size = header >>> 16;
-    const bytes = size - 4;
-    if (size > MAX_ETH_FRAME_SIZE + 4 || size < 8 || (header & RX_STATUS_OK) === 0) {
-      s.stats.rx_errors = s.stats.rx_errors + 1;
-      const on = chip.readb(RTL.CR);
-      chip.writeb(on & ~CR_BITS.RE, RTL.CR);
-      chip.writeb(on, RTL.CR);
-      chip.writel(s.rx_config, RTL.RCR);
-      s.cur_rx = 0;
-      return -1;
-    }
-    const skb = yield* alloc_skb(bytes + NET_IP_ALIGN, GFP_ATOMIC);
-    if (skb) {
-      skb.dev = dev;
-      skb.s.dev = dev.addr;
-      skb.reserve(NET_IP_ALIGN);
-      step(copyNs(bytes));
-      const to = skb.put(bytes);
-      M.u8.copyWithin(to, at + 4, at + 4 + bytes);
-      skb.s.protocol = M.view.getUint16(to + 12);
-      skb.pull(ETH_HLEN);
-      dev.s.last_rx = K.time.jiffies;
-      s.stats.rx_bytes = s.stats.rx_bytes + bytes;
-      s.stats.rx_packets = s.stats.rx_packets + 1;
-      yield* netif_receive_skb(skb);
-    } else s.stats.rx_dropped = s.stats.rx_dropped + 1;
-    received++;
-    cur = (cur + size + 4 + 3) & ~3;
-    chip.writew((cur - 16) & 0xffff, RTL.CAPR);
-    rtl8139_isr_ack(tp);
-  }
-  if (received === 0) rtl8139_isr_ack(tp);
-  s.cur_rx = cur;
-  return received;
-});
-
 /** The rare causes. */
 const rtl8139_weird_interrupt = kfunc(
   "rtl8139_weird_interrupt",
@@ -353,32 +233,6 @@ const rtl8139_weird_interrupt = kfunc(
     if ((status & ISR_BITS.SERR) !== 0) yield* printk(`${dev.name}: PCI Bus error.\n`, 3);
   },
 );
-
-/** The softirq's part (NAPI). Locks: the board's rx_lock inside. */
-const rtl8139_poll = kfunc("rtl8139_poll", function* (dev: NetDevice, budget: number) {
-  const tp = private_of(dev);
-  const { chip } = tp;
-  const most = Math.min(budget, dev.s.quota);
-  let work = 0;
-  let done = true;
-  yield* spin_lock(tp.rx_lock);
-  if ((chip.readw(RTL.ISR) & RX_ACK_BITS) !== 0) {
-    work = yield* rtl8139_rx(dev, most);
-    if (work > 0) {
-      dev.s.quota = dev.s.quota - work;
-      done = work < most;
-    }
-  }
-  if (done) {
-    // In this order: a packet may come while we think that we are done.
-    const flags = local_irq_save();
-    tp.writewFlush(INTR_MASK, RTL.IMR);
-    __netif_rx_complete(dev);
-    yield* tp.leaveIrqs(flags);
-  }
-  spin_unlock(tp.rx_lock);
-  return [Math.max(0, work), !done] as const;
-});
 
 /** Returns: whether the interrupt was ours. Locks: the board's lock inside. Context: hardirq, or netpoll. */
 const rtl8139_interrupt = kfunc("rtl8139_interrupt", function* (dev: NetDevice) {
