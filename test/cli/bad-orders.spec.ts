@@ -64,6 +64,12 @@ describe("dumplab trial refuses", () => {
     expect(err).toMatch(/^dumplab: (learn|--set)/);
   });
 
+  test("--pcap for a machine that is on no network", async () => {
+    expect(await refusal("trial", "learn", "--pcap", folder.at("never"))).toBe(
+      "dumplab: --pcap: the machine is on no network; --dumper netdump puts it on one\n",
+    );
+  });
+
   test.each(["-1", "1.5", "x", "4294967296", "0x10"])("--seed %j", async (seed) => {
     expect(await refusal("trial", `--seed=${seed}`)).toBe(
       `dumplab: seed: expected a whole number from 0 to 4294967295; got ${seed}\n`,

@@ -40,14 +40,14 @@ const ask = (context: TestContext, which: "net" | "disk", commands: readonly str
   askCrash(context, at(`${which}.vmlinux`), at(`${which}.vmcore`), commands);
 
 describe("crash(8) on a netdump's vmcore", () => {
-  test("opens it without a word, and says why the kernel died", (context) => {
+  test("opens what the netdump server saved without a word, and says why the kernel died", (context) => {
     const [sys, log] = ask(context, "net", ["sys", "log"]);
     expect(sys).toMatch(/PANIC: "(Kernel panic - not syncing: )?dumplab: crash injected"/);
     expect(sys).toMatch(/CPUS: 4\n/);
     expect(log).toContain("< netdump activated - performing handshake with the server. >");
   });
 
-  test("sees the same processes, by name and number, in the same states, as in the diskdump of that machine", (context) => {
+  test("of a netdump and a diskdump of one machine: the same processes, by name and number, in the same states", (context) => {
     const tasks = (answer: string): string[] =>
       answer
         .split("\n")
@@ -61,7 +61,7 @@ describe("crash(8) on a netdump's vmcore", () => {
     expect(tasks(net!)).toEqual(tasks(disk!));
   });
 
-  test("finds on every CPU's stack what it finds after a diskdump of that machine, but for the dumper's own function", (context) => {
+  test("of a netdump and a diskdump of one machine: the same way to where each CPU was, but for the dumper's function", (context) => {
     const ways = (which: "net" | "disk"): Map<number, string[]> => {
       const [all] = ask(context, which, ["bt -a"]);
       return new Map([...backtraces(all!)].map(([cpu, { text }]) => [cpu, functionsOf(text)]));
@@ -77,7 +77,7 @@ describe("crash(8) on a netdump's vmcore", () => {
     expect(net).toEqual(disk);
   });
 
-  test("has the same log up to the crash", (context) => {
+  test("of a netdump and a diskdump of one machine: the same log up to the crash", (context) => {
     const until = (answer: string): string[] => {
       const lines = answer.split("\n").map((line) => line.replace(/^<\d>/, ""));
       // diskdump says more of itself when it is loaded.
@@ -94,7 +94,7 @@ describe("crash(8) on a netdump's vmcore", () => {
     expect(until(net!)).toEqual(until(disk!));
   });
 
-  test("knows the interface, its driver's variables, and its address", (context) => {
+  test("of a netdump: the network interface, its address, and its driver's variables", (context) => {
     const [net, mod, board] = ask(context, "net", ["net", "mod", "struct rtl8139_private"]);
     expect(net).toMatch(/eth0 +192\.168\.0\.7/);
     expect(mod).toMatch(/8139too/);
@@ -102,7 +102,7 @@ describe("crash(8) on a netdump's vmcore", () => {
   });
 });
 
-test("tshark reads every frame of the trial: requests in the server's name, replies of the client, and right checksums", (context) => {
+test("every frame of a trial's netdump: the server's requests, the client's replies, right checksums", (context) => {
   need(context, "tshark");
   const decode = ["-n", "-r", at("pcapng"), "-d", "udp.port==6666,netdump"];
   const check = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-T", "fields"];
