@@ -51,6 +51,11 @@ describe("netdump through a good network", () => {
   });
 });
 
+test.each(["i386", "ppc64", "ia64"])("every page of a %s machine arrives, too", (platform) => {
+  const { record } = trial([...NETDUMP, `platform=${platform}`, "memory.size=24MiB"]);
+  expect([record.outcome, record.cause]).toEqual(["complete", null]);
+});
+
 describe("netdump through a bad network", () => {
   test.each([0.01, 0.05, 0.2])("a share of %d of the frames lost costs time and no page", (share) => {
     const { record, hardware } = trial([...NETDUMP, `network.lossFraction=${share}`]);
