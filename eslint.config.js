@@ -18,6 +18,7 @@ const kernelCode = [
   "hba/**/driver*/**/*.ts",
   "diskdump/module/**/*.ts",
   "diskdump/peers/lkcd/**/*.ts",
+  "diskdump/peers/netdump/module/**/*.ts",
 ];
 
 const notInKernel = [

@@ -9,8 +9,8 @@ import { M, storePtr } from "../../kernel-sim/abi/ram.ts";
 import { tvec_t_base_s } from "../../kernel-sim/abi/structs/sched.ts";
 import type { DumpMode } from "../../kernel-sim/core/dump-mode.ts";
 import { K, current } from "../../kernel-sim/core/kernel.ts";
-import { kleaf, moduleFunctions, probesArmed } from "../../kernel-sim/core/kfunc.ts";
-import { accessTriggers } from "../../emulator/bus/mmio.ts";
+import { passIdleRounds } from "../../kernel-sim/core/idle-poll.ts";
+import { kleaf, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { INIT_LIST_HEAD, list_del_init, list_empty, list_next, list_splice_init } from "../../kernel-sim/core/list.ts";
 import { touch_nmi_watchdog } from "../../kernel-sim/core/nmi.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
@@ -131,17 +131,7 @@ export class DumpLibrary implements DumpMode {
    * one by one (dump-mode.spec.ts). Returns: how many rounds were passed over.
    */
   skipIdleRounds(start: number): number {
-    const c = cpu;
-    const { events } = K.machine;
-    // What happened since `start` may have changed what the next poll finds, and triggers count calls and accesses.
-    if (events.lastFiredAt >= start) return 0;
-    if (this.stepIdlePolls || accessTriggers.armed > 0 || probesArmed()) return 0;
-    const due = Math.min(events.nextAt, this.nextTickAt, c.landAt);
-    const round = c.clock - start;
-    const rounds = Math.ceil((due - c.clock) / round) - 1;
-    if (!(rounds > 0) || due === Infinity) return 0;
-    c.clock += rounds * round;
-    return rounds;
+    return this.stepIdlePolls ? 0 : passIdleRounds(start, this.nextTickAt);
   }
 
   /** Moves jiffies up to the time that has passed. */

@@ -32,7 +32,12 @@ export function fillSubHeader(dd: DiskDump, regs: number): void {
   const bytes = M.u8.subarray(dd.subHeaderAt, dd.subHeaderAt + layoutOf(dd.subHeaderType, model).size);
   step(100);
   bytes.fill(0);
-  const elf = new StructBytes(dd.subHeaderType, model, bytes).inner("elf_regs");
+  fillElfRegisters(new StructBytes(dd.subHeaderType, model, bytes).inner("elf_regs"), regs);
+}
+
+/** The registers of an ELF core, which are all zero, from the pt_regs at `regs` (0: none were saved). */
+export function fillElfRegisters(elf: StructBytes, regs: number): void {
+  const { model } = elf;
   if (regs !== 0) {
     const type = pt_regs[model.name];
     const { size, fields } = layoutOf(type, model);

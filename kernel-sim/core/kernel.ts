@@ -32,6 +32,7 @@ import type { ProcessMemory } from "../mm/process-memory.ts";
 import type { KmemCache } from "../mm/slab.ts";
 import type { Vfs } from "../fs/vfs.ts";
 import type { Pdflush } from "../mm/pdflush.ts";
+import type { Net } from "../net/netdevice.ts";
 
 export interface KernelSymbol {
   readonly name: string;
@@ -154,6 +155,9 @@ export class Kernel {
   /** Set up by the first IDE chipset's driver. */
   ide: Ide | undefined;
   vfs!: Vfs;
+  net!: Net;
+  /** netdump_mode: a network dump owns the machine. */
+  netdumpMode = false;
   processMemory!: ProcessMemory;
   sighandCache!: KmemCache;
   /** Findings of the run-time checker (lock order, irq safety, calls that dump mode forbids): function, rule, stack. */

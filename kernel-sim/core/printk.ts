@@ -1,6 +1,7 @@
 // printk: into the log_buf ring in RAM, and to the console (kernel/printk.c of 2.6.9).
-import { cpu, giveWay, mustGiveWay, step } from "../../emulator/cpu/cpu.ts";
-import { M, poke64, pokePtr, poke32 } from "../abi/ram.ts";
+import { cpu, giveWay, mustGiveWay, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { M, peek32, poke64, pokePtr, poke32 } from "../abi/ram.ts";
+import { semaphore } from "../abi/structs/base.ts";
 import { array, char, charPtr, int, ulong } from "../abi/types.ts";
 import { K } from "./kernel.ts";
 import { kfunc, kleaf } from "./kfunc.ts";
@@ -21,6 +22,7 @@ export const LOG_BUF_BYTES = 1 << 17;
 const CHARACTER_NS = 12;
 /** Characters between two preemption points: a long message must not hold up the other CPUs' time. */
 const PIECE = 64;
+const ZAP_INTERVAL_NS = 30e9;
 /** KERN_WARNING: the level of messages that name none. */
 const DEFAULT_LEVEL = 4;
 
@@ -35,6 +37,10 @@ export class Console {
   private atLineStart = true;
   /** oops_in_progress: the log's lock is broken open rather than waited for. */
   oopsInProgress = false;
+  /** Consoles beside the one that `lines` is: each writes what log_buf has got since it was last called. */
+  readonly drivers: (() => Running)[] = [];
+  private readonly semaphoreAt: number;
+  zapAgainAt = 0;
 
   constructor() {
     this.bufAt = K.static("__log_buf", array(char, LOG_BUF_BYTES));
@@ -42,6 +48,31 @@ export class Console {
     poke32(K.static("log_buf_len", int), LOG_BUF_BYTES);
     this.endAt = K.static("log_end", ulong);
     this.logbufLock = new Spinlock(K.staticBytes("logbuf_lock", 8, 8), "logbuf_lock");
+    this.semaphoreAt = K.static("console_sem", semaphore);
+    poke32(this.semaphoreAt, 1);
+  }
+
+  /** Bytes that log_buf has got so far: log_end. */
+  get logEnd(): number {
+    return this.end;
+  }
+
+  /** The bytes number `from` to `to` of the log, of which log_buf still holds the last 128 KiB. */
+  logBytes(from: number, to: number): Uint8Array {
+    return Uint8Array.from({ length: to - from }, (_, i) => M.u8[this.bufAt + ((from + i) & (LOG_BUF_BYTES - 1))]!);
+  }
+
+  /** down_trylock(&console_sem): who has it prints what others leave in log_buf. */
+  tryTake(): boolean {
+    step(4);
+    if (peek32(this.semaphoreAt) !== 1) return false;
+    poke32(this.semaphoreAt, 0);
+    return true;
+  }
+
+  giveBack(): void {
+    step(4);
+    poke32(this.semaphoreAt, 1);
   }
 
   private store(character: number): void {
@@ -93,11 +124,34 @@ export const printk = kfunc("printk", function* (text: string, level: number) {
     if (mustGiveWay()) yield* giveWay(cpu);
   }
   yield* spin_unlock_irqrestore(console.logbufLock, flags);
+  if (console.drivers.length === 0) return;
+  if (console.oopsInProgress) zap_console_sem();
+  yield* call_console_drivers();
+});
+
+/** Lets every console write what is new. Where somebody is at it already, he does it. Context: any. Sleeps never. */
+const call_console_drivers = kfunc("call_console_drivers", function* () {
+  const { console } = K;
+  if (!console.tryTake()) return;
+  let seen: number;
+  do {
+    seen = console.logEnd;
+    for (const write of console.drivers) yield* write();
+  } while (console.logEnd !== seen);
+  console.giveBack();
 });
 
 /** Breaks the log's lock open: an oops must get out. */
 const zap_locks = kleaf("zap_locks", () => {
   force_unlock(K.console.logbufLock);
+});
+
+/** The same for the consoles: whoever was at it will not come back. Not again before 30 s have passed. */
+const zap_console_sem = kleaf("zap_console_sem", () => {
+  const { console } = K;
+  if (cpu.clock < console.zapAgainAt) return;
+  console.zapAgainAt = cpu.clock + ZAP_INTERVAL_NS;
+  console.giveBack();
 });
 
 /** bust_spinlocks(1) before, (0) after an oops report. */

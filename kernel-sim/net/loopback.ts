@@ -1,27 +1,18 @@
-// lo, the interface that every kernel has (drivers/net/loopback.c, net/core/dev.c, net/ipv4/devinet.c of 2.6.9).
-import { M, poke32, pokePtr } from "../abi/ram.ts";
-import {
-  ARPHRD_LOOPBACK,
-  IFF_LOOPBACK,
-  IFF_RUNNING,
-  IFF_UP,
-  in_device,
-  in_ifaddr,
-  net_device,
-} from "../abi/structs/net.ts";
+// The network layer at boot, and lo, the interface that every kernel has (drivers/net/loopback.c, net/core/dev.c of 2.6.9).
+import { poke32, pokePtr } from "../abi/ram.ts";
+import { ARPHRD_LOOPBACK, IFF_LOOPBACK, IFF_RUNNING, IFF_UP, net_device, sk_buff } from "../abi/structs/net.ts";
+import { atomic_t } from "../abi/structs/base.ts";
 import { ptr } from "../abi/types.ts";
 import { pokeString } from "../core/c-string.ts";
 import type { Kernel } from "../core/kernel.ts";
+import { INIT_LIST_HEAD } from "../core/list.ts";
+import { NET_RX_SOFTIRQ, open_softirq } from "../core/softirq.ts";
 import { Spinlock } from "../core/spinlock.ts";
+import { kmem_cache_create } from "../mm/slab.ts";
+import { net_rx_action, pollListHead } from "./dev.ts";
+import { inet_insert_ifa } from "./netdevice.ts";
 
-const RT_SCOPE_HOST = 254;
-
-/** Addresses lie in network byte order, whatever the machine's. */
-function pokeAddress(at: number, ...bytes: readonly number[]): void {
-  bytes.forEach((byte, i) => (M.u8[at + i] = byte));
-}
-
-/** Registers lo and gives it 127.0.0.1/8. */
+/** Sets the layer up; registers lo and gives it 127.0.0.1/8. */
 export function net_dev_init(k: Kernel): void {
   const head = k.static(
     "dev_base",
@@ -40,18 +31,15 @@ export function net_dev_init(k: Kernel): void {
   new Spinlock(lo.xmit_lock.addr, "lo.xmit_lock");
   new Spinlock(lo.queue_lock.addr, "lo.queue_lock");
   pokePtr(head, lo.addr);
-  const inet = k.view(in_device, k.bootmem(k.sizeOf(in_device)));
-  const address = k.view(in_ifaddr, k.bootmem(k.sizeOf(in_ifaddr)));
-  lo.ip_ptr = inet.addr;
-  inet.dev = lo.addr;
-  inet.ifa_list = address.addr;
-  poke32(inet.refcnt.addr, 1);
-  address.ifa_dev = inet.addr;
-  address.ifa_scope = RT_SCOPE_HOST;
-  address.ifa_prefixlen = 8;
-  const at = (field: string): number => address.addr + k.offsetOf(in_ifaddr, field);
-  pokeAddress(at("ifa_local"), 127, 0, 0, 1);
-  pokeAddress(at("ifa_address"), 127, 0, 0, 1);
-  pokeAddress(at("ifa_mask"), 255, 0, 0, 0);
-  pokeString(address.ifa_label, "lo", 16);
+  inet_insert_ifa(k, lo, [127, 0, 0, 1], 8);
+  const skbBytes = k.sizeOf(sk_buff);
+  k.net = {
+    devices: [],
+    skbCache: kmem_cache_create("skbuff_head_cache", skbBytes),
+    skbBytes,
+    pollLists: k.machine.cpus.map(() => []),
+    trappedAt: k.static("trapped", atomic_t),
+  };
+  for (const c of k.machine.cpus) INIT_LIST_HEAD(pollListHead(c.id));
+  open_softirq(NET_RX_SOFTIRQ, net_rx_action);
 }

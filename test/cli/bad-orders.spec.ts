@@ -40,7 +40,10 @@ describe("dumplab trial refuses", () => {
     ["crash.trigger=panick", 'got "panick"; did you mean "panic"?'],
     ["crash.cpu=2", "crash.cpu: expected 0 to 1, the CPUs of this machine; got 2"],
     ["dump.dumper=lkcdd", 'did you mean "lkcd"?'],
-    ["dump.dumper=kdump", "dump.dumper: kdump is not part of this version (there are diskdump, lkcd, lkcd-modified)"],
+    [
+      "dump.dumper=kdump",
+      "dump.dumper: kdump is not part of this version (there are diskdump, lkcd, lkcd-modified, netdump)",
+    ],
     ["dump.devices=[/dev/sdz1]", "dump.devices[0]: no such device: /dev/sdz1 (there are /dev/sda"],
     ["dump.devices=[/dev/sdb1, /dev/sdb1]", "dump.devices: /dev/sdb1 is there twice"],
     [
@@ -62,6 +65,12 @@ describe("dumplab trial refuses", () => {
     const err = await refusal("trial", "learn", "--set", override);
     expect(err).toContain(message);
     expect(err).toMatch(/^dumplab: (learn|--set)/);
+  });
+
+  test("--pcap for a machine that is on no network", async () => {
+    expect(await refusal("trial", "learn", "--pcap", folder.at("never"))).toBe(
+      "dumplab: --pcap: the machine is on no network; --dumper netdump puts it on one\n",
+    );
   });
 
   test.each(["-1", "1.5", "x", "4294967296", "0x10"])("--seed %j", async (seed) => {

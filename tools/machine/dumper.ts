@@ -42,6 +42,8 @@ export interface Blocked {
 /** A dumper on one machine. */
 export interface DumperRun {
   report(): DumpReport;
+  /** The dumper that stands behind this one, and takes over when `report().handedTo` names it. */
+  readonly fallback?: DumperRun;
   /** Why the dump stands still; undefined when it does not know. Read only after the machine stopped. */
   blockedOn?(): Blocked | undefined;
   /** Holds what was saved against RAM at the freeze. A string says why there was nothing to compare. */

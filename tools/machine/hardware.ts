@@ -22,6 +22,7 @@ import type { AdapterScenario, DiskFault, DiskScenario, PartitionScenario, Scena
 import { ADAPTERS } from "./adapters.ts";
 import { openMemoryImage, type ImageRange } from "./memory-image.ts";
 import { flatBytesOf, imageBaseOf, memoryMapOf } from "./memory-map.ts";
+import { buildNetwork, isNetworked, type Network } from "./network.ts";
 
 const SECTOR = 512;
 /** Adapters sit in PCI slots from this one on, one interrupt line each. */
@@ -43,6 +44,8 @@ export interface Hardware {
   readonly disks: ReadonlyMap<string, ScsiDisk>;
   /** The memory image that is to be dumped instead of the machine's own RAM: its ranges, and where its address 0 lies. */
   readonly preserved: { readonly ranges: readonly ImageRange[]; readonly biasBytes: number } | undefined;
+  /** The Ethernet, when the scenario's dumper needs one. */
+  readonly network?: Network;
   /** Called when the machine has stopped and before anybody looks at its disks: for media that are kept elsewhere. */
   readonly settle?: () => void;
 }
@@ -255,5 +258,9 @@ export function buildHardware(scenario: Scenario, seed: number): Hardware {
     machine.pci.plug(chip, place.devfn, place.irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
     return { scenario: adapter, chip, ...place, disks: own };
   });
-  return { machine, adapters, disks, preserved };
+  if (!isNetworked(scenario)) return { machine, adapters, disks, preserved };
+  const network = buildNetwork(machine, scenario);
+  const place = placeOf(adapters.length);
+  machine.pci.plug(network.chip, place.devfn, place.irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
+  return { machine, adapters, disks, preserved, network };
 }

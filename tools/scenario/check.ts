@@ -52,6 +52,7 @@ export function complaintsAboutMachine(scenario: Scenario): string[] {
     ...memoryComplaints(scenario),
     ...scenario.adapters.flatMap(adapterComplaints),
     ...deviceComplaints(scenario),
+    ...netdumpComplaints(scenario),
     ...loadComplaints(scenario),
     ...crashComplaints(scenario),
     ...lkcdComplaints(scenario),
@@ -143,7 +144,10 @@ function deviceComplaints(scenario: Scenario): string[] {
   const complaints: string[] = [];
   const unknown = (key: string, device: string) =>
     complaints.push(`${key}: no such device: ${device} (there are ${known.join(", ") || "none"})`);
-  if (scenario.dump.devices.length === 0) complaints.push("dump.devices: expected at least one device; got none");
+  const { dumper } = scenario.dump;
+  if (scenario.dump.devices.length === 0 && dumper !== "netdump") {
+    complaints.push("dump.devices: expected at least one device; got none");
+  }
   for (const [place, device] of scenario.dump.devices.entries()) {
     if (!known.includes(device)) unknown(`dump.devices[${place}]`, device);
     if (scenario.dump.devices.indexOf(device) !== place) complaints.push(`dump.devices: ${device} is there twice`);
@@ -152,6 +156,24 @@ function deviceComplaints(scenario: Scenario): string[] {
     if (!known.includes(device)) unknown(`load.devices[${place}]`, device);
     const clash = scenario.dump.devices.find((dump) => dump === device || sharesDisk(dump, device));
     if (clash) complaints.push(`load.devices[${place}]: the load would overwrite the dump device ${clash}`);
+  }
+  return complaints;
+}
+
+function netdumpComplaints({ dump, network, netdump, memory }: Scenario): string[] {
+  const complaints: string[] = [];
+  if (dump.fallback === "netdump" && dump.dumper !== "diskdump") {
+    complaints.push(`dump.fallback: netdump can stand behind diskdump only; the dumper is ${dump.dumper}`);
+  }
+  if (memory.imagePath !== null && (dump.dumper === "netdump" || dump.fallback === "netdump")) {
+    complaints.push("memory.image: netdump saves the machine's own memory only");
+  }
+  if (netdump.retryNs === 0 || netdump.silentNs <= netdump.retryNs) {
+    complaints.push("netdump.silent: expected longer than netdump.retry, and that longer than nothing");
+  }
+  if (netdump.spoof?.everyNs === 0) complaints.push("netdump.spoof.every: expected more than 0");
+  if (network.reorderFraction > 0 && network.reorderDelayNs === 0) {
+    complaints.push("network.reorderDelay: expected more than 0 with a network.reorderFraction");
   }
   return complaints;
 }

@@ -43,6 +43,7 @@ export interface ScenarioDocument {
     blockOrder?: number;
     sampleRate?: number;
     fallbackOnErr?: boolean;
+    fallback?: "none" | "netdump";
     allowRiskyDumps?: boolean;
     freeze?: "ipi" | "nmi";
     lkcd?: {
@@ -53,6 +54,27 @@ export interface ScenarioDocument {
       initSlaves?: "answer" | "silent";
     };
     panicTimeout?: TimeText;
+  };
+  network?: {
+    latency?: TimeText;
+    megabitsPerS?: number;
+    lossFraction?: number;
+    reorderFraction?: number;
+    duplicateFraction?: number;
+    reorderDelay?: TimeText;
+    broadcastsPerS?: number;
+    driverIrqs?: "enable" | "restore";
+  };
+  netdump?: {
+    server?: "alive" | "dead";
+    magic?: string;
+    serverMagic?: string;
+    checksMagic?: boolean;
+    netconsole?: boolean;
+    retry?: TimeText;
+    silent?: TimeText;
+    window?: number;
+    spoof?: { command?: "reboot" | "exit"; every?: TimeText; magic?: string };
   };
   crash?: {
     trigger?: CrashTrigger;

@@ -29,9 +29,11 @@ import { parseSize, parseTime } from "./units.ts";
 
 const MIB = 2 ** 20;
 const MB = 1e6;
+/** What `service netdump propagate` would have drawn. */
+const DEFAULT_MAGIC = "0x5d0a3c6e17f2948b";
 
 export function resolveScenario(document: ScenarioDocument, source: ScenarioSource): Scenario {
-  const { load = {}, dump = {}, crash = {}, limits = {} } = document;
+  const { load = {}, dump = {}, network = {}, netdump = {}, crash = {}, limits = {} } = document;
   const adapters = resolveAdapters(document.adapters ?? []);
   const dumpDevices = dump.devices ?? [];
   const loadDevices = load.devices ?? spareDevices(adapters, dumpDevices);
@@ -64,10 +66,38 @@ export function resolveScenario(document: ScenarioDocument, source: ScenarioSour
       blockOrder: dump.blockOrder ?? 2,
       sampleRate: dump.sampleRate ?? 8,
       fallbackOnErr: dump.fallbackOnErr ?? true,
+      fallback: dump.fallback ?? "none",
       allowRiskyDumps: dump.allowRiskyDumps ?? true,
       freeze: dump.freeze ?? "ipi",
       lkcd: resolveLkcd(dump.lkcd ?? {}),
       panicTimeoutS: time(dump.panicTimeout ?? "10s") / 1e9,
+    },
+    network: {
+      latencyNs: time(network.latency ?? "20us"),
+      bitsPerS: (network.megabitsPerS ?? 100) * 1e6,
+      lossFraction: network.lossFraction ?? 0,
+      reorderFraction: network.reorderFraction ?? 0,
+      duplicateFraction: network.duplicateFraction ?? 0,
+      reorderDelayNs: time(network.reorderDelay ?? "1ms"),
+      broadcastsPerS: network.broadcastsPerS ?? 20,
+      driverIrqs: network.driverIrqs ?? "restore",
+    },
+    netdump: {
+      server: netdump.server ?? "alive",
+      magic: netdump.magic ?? DEFAULT_MAGIC,
+      serverMagic: netdump.serverMagic ?? null,
+      checksMagic: netdump.checksMagic ?? false,
+      netconsole: netdump.netconsole ?? true,
+      retryNs: time(netdump.retry ?? "50ms"),
+      silentNs: time(netdump.silent ?? "30s"),
+      windowPages: netdump.window ?? 4,
+      spoof: netdump.spoof
+        ? {
+            command: netdump.spoof.command ?? "reboot",
+            everyNs: time(netdump.spoof.every ?? "500ms"),
+            magic: netdump.spoof.magic ?? "0x0",
+          }
+        : null,
     },
     crash: {
       trigger: (crash.at?.function && lkdtmTrigger(crash.at.function.type)) ?? crash.trigger ?? "os_init",

@@ -23,6 +23,8 @@ export interface Scenario {
   readonly adapters: readonly AdapterScenario[];
   readonly load: LoadScenario;
   readonly dump: DumpScenario;
+  readonly network: NetworkScenario;
+  readonly netdump: NetdumpScenario;
   readonly crash: CrashScenario;
   /** Deliberate damage, to show that the oracles see it. Empty in an honest trial. */
   readonly damage: readonly Damage[];
@@ -172,6 +174,8 @@ export interface DumpScenario {
   readonly blockOrder: number;
   readonly sampleRate: number;
   readonly fallbackOnErr: boolean;
+  /** The dumper that stands behind diskdump. */
+  readonly fallback: "none" | "netdump";
   readonly allowRiskyDumps: boolean;
   /** How the dumping CPU stops the others. */
   readonly freeze: "ipi" | "nmi";
@@ -188,6 +192,48 @@ export interface LkcdScenario {
   readonly ipiWaitNs: number | null;
   /** What CPUs in INIT's slave loop do when the dump asks for them. */
   readonly initSlaves: "answer" | "silent";
+}
+
+/** The Ethernet that a machine is on when it needs one: for netdump. What goes wrong with frames is drawn from the seed. */
+export interface NetworkScenario {
+  /** From the last bit sent to the frame received. */
+  readonly latencyNs: number;
+  readonly bitsPerS: number;
+  /** Shares of frames, 0 to 1. */
+  readonly lossFraction: number;
+  readonly reorderFraction: number;
+  readonly duplicateFraction: number;
+  /** How long a frame that is reordered is held back. */
+  readonly reorderDelayNs: number;
+  /** Other people's broadcasts, on average. */
+  readonly broadcastsPerS: number;
+  /** How the NIC's driver leaves interrupts: "enable" switches them on after each packet, as 2.6.9's does; "restore", as they were. */
+  readonly driverIrqs: "enable" | "restore";
+}
+
+export interface NetdumpScenario {
+  /** A dead one is plugged in and hears nothing. */
+  readonly server: "alive" | "dead";
+  /** What the client has been given, and what the server knows of it (null: it takes any). */
+  readonly magic: string;
+  readonly serverMagic: string | null;
+  /** Whether the client drops requests with another magic number. */
+  readonly checksMagic: boolean;
+  /** Whether the kernel's log is sent as it is written. */
+  readonly netconsole: boolean;
+  /** The server's: when it asks again, when it gives a client up, how many pages it asks for at a time. */
+  readonly retryNs: number;
+  readonly silentNs: number;
+  readonly windowPages: number;
+  /** Somebody else on the network who sends requests in the server's name. */
+  readonly spoof: SpoofScenario | null;
+}
+
+export const SPOOF_COMMANDS = ["reboot", "exit"] as const;
+export interface SpoofScenario {
+  readonly command: (typeof SPOOF_COMMANDS)[number];
+  readonly everyNs: number;
+  readonly magic: string;
 }
 
 export const CRASH_TRIGGERS = ["os_init", "nmi_switch", "nmi_watchdog", "panic", "oops", "bug", "sysrq_c"] as const;

@@ -50,6 +50,7 @@ export function fakeLab(over: (seed: number) => Partial<TrialRecord> = () => ({}
       writeVmcore: write,
       writeVmlinux: write,
       writeTrace: write,
+      writePcap: write,
     };
   };
 }

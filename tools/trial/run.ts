@@ -4,7 +4,7 @@ import type { Deadlock } from "../../emulator/cpu/machine.ts";
 import { TURN_LIMIT } from "../../emulator/cpu/machine.ts";
 import { accessTriggers } from "../../emulator/bus/mmio.ts";
 import { disarmAllProbes } from "../../kernel-sim/core/kfunc.ts";
-import type { DumpReport } from "../machine/dumper.ts";
+import type { DumpReport, DumperRun } from "../machine/dumper.ts";
 import { bootLab, type Lab } from "../machine/lab.ts";
 import { buildHardware, type Hardware } from "../machine/hardware.ts";
 import { dumpAdapterType } from "../scenario/devices.ts";
@@ -55,6 +55,7 @@ export function runTrialOn(
   const phase = options.onPhase ?? (() => {});
   phase("built");
   if (options.trace) machine.recorder.start();
+  const capture = options.pcap ? hardware.network?.capture() : undefined;
   machine.turnLimit = scenario.limits.hostEvents;
   const lab = bootLab(hardware, scenario);
   if (options.onConsole) lab.kernel.console.onLine = options.onConsole;
@@ -68,7 +69,7 @@ export function runTrialOn(
   phase("judged");
   const record = recordOf(lab, scenario, seed, judgement, witness, performance.now() - startedAt, options);
   const console: readonly ConsoleLine[] = lab.kernel.console.lines;
-  return { record, console, procDiskdump: lab.procDiskdump, ...artifactsOf(lab, scenario) };
+  return { record, console, procDiskdump: lab.procDiskdump, ...artifactsOf(lab, scenario, capture) };
 }
 
 /** Watches for the two things that the state at the end no longer shows: RAM at the freeze, and who waits for ever. */
@@ -77,8 +78,10 @@ function observe(lab: Lab, phase: (name: string) => void): Witness {
   const { kernel, hardware } = lab;
   const { machine } = hardware;
   machine.onDeadlock = (deadlock) => {
-    // Before the crash a CPU may spin for ever: that is what the crash is there to show. The dumping CPU may not.
-    if (!kernel.crash || deadlock.cpu.id !== machine.cpus[dumpingCpu(lab)]!.id) return;
+    // Before the crash a CPU may spin for ever: that is what the crash is there to show. The dumping CPU may not, nor one that
+    // has taken an NMI or INIT and has not got as far as saying that it dies.
+    const { id } = deadlock.cpu;
+    if (!(kernel.crash ? id === kernel.crash.cpu : kernel.percpu[id]!.inNmi)) return;
     witness.deadlock = deadlock;
     machine.stopReason = "the dumping CPU spins for ever";
   };
@@ -99,7 +102,7 @@ const dumpingCpu = (lab: Lab): number => lab.kernel.crash?.cpu ?? 0;
 
 function judge(lab: Lab, scenario: Scenario, witness: Witness): Judgement {
   const { kernel, hardware } = lab;
-  if (!kernel.crash) return { outcome: "no-crash", cause: whyNoCrash(lab, scenario) };
+  if (!kernel.crash && !witness.deadlock) return { outcome: "no-crash", cause: whyNoCrash(lab, scenario) };
   const stray = strayWrite(hardware.disks);
   if (stray) {
     const cause = `${stray.disk} was written outside the dump partition, first at sector ${stray.lba}`;
@@ -107,12 +110,28 @@ function judge(lab: Lab, scenario: Scenario, witness: Witness): Judgement {
   }
   const dump = reportOf(lab);
   if (witness.deadlock) return { outcome: "hang", cause: deadlockText(witness.deadlock) };
-  if (dump.result === "running") return { outcome: "hang", cause: hangText(lab, dump) };
+  if (standing(lab).result === "running") return { outcome: "hang", cause: hangText(lab) };
   if (dump.result === "not started") return { outcome: "refused", cause: "no dumper was registered" };
   if (dump.result === "refused" || dump.result === "incomplete") {
-    return { outcome: dump.handedTo === undefined ? dump.result : "fell-back", cause: dump.reason };
+    if (dump.handedTo === undefined) return { outcome: dump.result, cause: dump.reason };
+    return fellBack(dump, lab.dumper?.fallback, witness);
   }
-  const verdict = compareCore(lab, witness);
+  return judgeCore(lab.dumper!, witness);
+}
+
+/** The second dumper's dump is worth what it is worth; the trial's outcome says that there had to be one. */
+function fellBack(first: DumpReport, second: DumperRun | undefined, witness: Witness): Judgement {
+  const report = second?.report();
+  if (!second || !report) return { outcome: "fell-back", cause: first.reason };
+  const judged = report.result === "complete" ? judgeCore(second, witness) : undefined;
+  const outcome = judged?.outcome ?? report.result;
+  const why = judged ? judged.cause : report.reason;
+  const cause = `${first.reason}; ${first.handedTo}: ${outcome}${why ? `, ${why}` : ""}`;
+  return { outcome: "fell-back", cause, ...(judged?.verdict ? { verdict: judged.verdict } : {}) };
+}
+
+function judgeCore(dumper: DumperRun, witness: Witness): Judgement {
+  const verdict = compareCore(dumper, witness);
   if (typeof verdict === "string") return { outcome: "corrupt", cause: verdict };
   if (verdict.wrong) {
     const { physical, byte } = verdict.wrong;
@@ -167,6 +186,14 @@ function deadlockText(deadlock: Deadlock): string {
   return `${links.join("; ")} (${HELD_BY[deadlock.end]})`;
 }
 
+/** The dumper that had the machine last: the one behind the first, once that has handed over. */
+function lastDumper(lab: Lab): DumperRun | undefined {
+  const { dumper } = lab;
+  return dumper?.fallback && dumper.report().handedTo !== undefined ? dumper.fallback : dumper;
+}
+
+const standing = (lab: Lab): DumpReport => lastDumper(lab)?.report() ?? NOT_STARTED;
+
 /** What the dumping CPU spins on, or what the dumper says that its dump waits for. */
 function blockedOf(lab: Lab, { deadlock }: Witness, dump: DumpReport): BlockedRecord | null {
   if (deadlock) {
@@ -178,12 +205,13 @@ function blockedOf(lab: Lab, { deadlock }: Witness, dump: DumpReport): BlockedRe
     return { on: waitsFor, because: `${links.join(", ")} (${HELD_BY[end]})`, function: holder };
   }
   if (dump.result !== "running") return null;
-  const blocked = lab.dumper?.blockedOn?.();
+  const blocked = lastDumper(lab)?.blockedOn?.();
   return blocked ? { on: blocked.on, because: blocked.because, function: blocked.function ?? null } : null;
 }
 
-function hangText(lab: Lab, dump: DumpReport): string {
-  const blocked = lab.dumper?.blockedOn?.();
+function hangText(lab: Lab): string {
+  const dump = standing(lab);
+  const blocked = lastDumper(lab)?.blockedOn?.();
   if (blocked) return `the dump waits for ${blocked.on}: ${blocked.because}`;
   const { machine } = lab.hardware;
   const c = machine.cpus[dumpingCpu(lab)]!;
@@ -194,11 +222,11 @@ function hangText(lab: Lab, dump: DumpReport): string {
 }
 
 /** Holds the dump against RAM at the freeze. A string says why there was nothing to compare. */
-function compareCore(lab: Lab, witness: Witness): PageVerdict | string {
+function compareCore(dumper: DumperRun, witness: Witness): PageVerdict | string {
   const { snapshot } = witness;
   if (!snapshot) return "the dump says it is complete, but it never began to write";
   try {
-    return lab.dumper!.judge(snapshot);
+    return dumper.judge(snapshot);
   } catch (error) {
     if (error instanceof UsageError) return `savecore cannot read the dump: ${error.message}`;
     throw error;
@@ -222,8 +250,8 @@ function recordOf(
 ): TrialRecord {
   const { kernel, hardware } = lab;
   const { crash } = kernel;
-  const dump = reportOf(lab);
-  const digest = options.digest ? partitionDigest(lab, dump.device) : undefined;
+  const dump = standing(lab);
+  const digest = options.digest ? partitionDigest(lab, reportOf(lab).device) : undefined;
   return {
     scenario: scenario.name,
     scenarioRef: scenario.source.ref,

@@ -5,7 +5,8 @@ import type { Scenario } from "../scenario/scenario.ts";
  * How a trial ended, decided by the oracles from the state of the machine.
  *
  * complete: every page equals RAM at the freeze, and nothing was written outside the dump partition.
- * refused: no dump device was sane, and nothing was written. fell-back: diskdump gave up and handed over to a fallback.
+ * refused: no dump device was sane, and nothing was written. fell-back: diskdump gave up and handed over to a fallback,
+ * whose own end is in the cause.
  * incomplete: the dump stopped half-way, and says so. corrupt: it says it is complete, and a page is wrong.
  * wrote-outside: a sector outside the dump partition changed after the crash. hang: no CPU can make progress, or a limit
  * was reached. no-crash: the crash point was never reached. simulator-error: an assertion of the simulator failed.
@@ -115,6 +116,8 @@ export interface TrialOptions {
   readonly onPhase?: (phase: string) => void;
   /** Keeps the trace for `writeTrace`; the trace hash is there without it. */
   readonly trace?: boolean;
+  /** Keeps the frames on the network for `writePcap`. */
+  readonly pcap?: boolean;
 }
 
 /**
@@ -132,6 +135,8 @@ export interface TrialResult {
   readonly writeVmcore: (path: string) => void;
   readonly writeVmlinux: (path: string) => void;
   readonly writeTrace: (path: string) => void;
+  /** The frames as pcapng. Throws a UsageError for a machine without a network, and for a trial without `pcap`. */
+  readonly writePcap: (path: string) => void;
 }
 
 export type RunTrial = (scenario: Scenario, seed: number, options: TrialOptions) => TrialResult;

@@ -1,13 +1,26 @@
-// Network interfaces (include/linux/netdevice.h, inetdevice.h of 2.6.9), as far as a machine that only has lo needs them.
-import { array, char, int, ptr, s16, struct, u16, u8, uint, ulong, voidPtr } from "../types.ts";
+// Network interfaces, packets and what netpoll keeps (include/linux/netdevice.h, skbuff.h, netpoll.h, inetdevice.h of 2.6.9 and
+// RHEL 4), as far as a machine needs them that has lo and an Ethernet.
+import { array, char, funcPtr, int, ptr, s16, struct, u16, u8, uint, ulong, voidPtr } from "../types.ts";
 import type { CType } from "../types.ts";
-import { atomic_t, hlist_node, spinlock_t } from "./base.ts";
+import { atomic_t, hlist_node, listHead, spinlock_t } from "./base.ts";
 
 /** net_device.type of the loopback interface (include/linux/if_arp.h). */
 export const ARPHRD_LOOPBACK = 772;
+export const ARPHRD_ETHER = 1;
 export const IFF_UP = 0x1;
+export const IFF_BROADCAST = 0x2;
 export const IFF_LOOPBACK = 0x8;
 export const IFF_RUNNING = 0x40;
+export const IFF_MULTICAST = 0x1000;
+/** Bits of net_device.state (enum netdev_state_t). */
+export const LINK_STATE = {
+  XOFF: 1 << 0,
+  START: 1 << 1,
+  PRESENT: 1 << 2,
+  SCHED: 1 << 3,
+  NOCARRIER: 1 << 4,
+  RX_SCHED: 1 << 5,
+};
 
 export const net_device = struct(
   "net_device",
@@ -38,8 +51,95 @@ export const net_device = struct(
     xmit_lock: spinlock_t,
     queue_lock: spinlock_t,
     refcnt: atomic_t,
+    xmit_lock_owner: int,
+    poll_list: listHead,
+    quota: int,
+    weight: int,
+    trans_start: ulong,
+    last_rx: ulong,
+    open: funcPtr,
+    hard_start_xmit: funcPtr,
+    poll: funcPtr,
+    poll_controller: funcPtr,
+    npinfo: ptr((): CType => netpoll_info),
   },
   { doc: "a network interface (include/linux/netdevice.h); all of them from `dev_base`" },
+);
+/** net_device_stats, by the drivers (include/linux/netdevice.h). */
+export const net_device_stats = struct("net_device_stats", {
+  rx_packets: ulong,
+  tx_packets: ulong,
+  rx_bytes: ulong,
+  tx_bytes: ulong,
+  rx_errors: ulong,
+  tx_errors: ulong,
+  rx_dropped: ulong,
+  tx_dropped: ulong,
+  rx_fifo_errors: ulong,
+  rx_missed_errors: ulong,
+});
+export const sk_buff_head = struct("sk_buff_head", {
+  next: ptr((): CType => sk_buff),
+  prev: ptr((): CType => sk_buff),
+  qlen: uint,
+  lock: spinlock_t,
+});
+export const sk_buff = struct(
+  "sk_buff",
+  {
+    next: ptr((): CType => sk_buff),
+    prev: ptr((): CType => sk_buff),
+    list: ptr(() => sk_buff_head),
+    dev: ptr(() => net_device),
+    len: uint,
+    data_len: uint,
+    csum: uint,
+    pkt_type: u8,
+    ip_summed: u8,
+    protocol: u16,
+    users: atomic_t,
+    truesize: uint,
+    head: voidPtr,
+    data: voidPtr,
+    tail: voidPtr,
+    end: voidPtr,
+  },
+  { doc: "a packet (include/linux/skbuff.h)" },
+);
+export const softnet_data = struct(
+  "softnet_data",
+  { throttle: int, completion_queue: ptr(() => sk_buff), poll_list: listHead },
+  { doc: "what a CPU has to do for the network; per_cpu__softnet_data (include/linux/netdevice.h)" },
+);
+export const netpoll_info = struct(
+  "netpoll_info",
+  {
+    poll_lock: spinlock_t,
+    poll_owner: int,
+    tries: int,
+    rx_flags: int,
+    rx_lock: spinlock_t,
+    rx_np: ptr((): CType => netpoll),
+    tx_backlog: sk_buff_head,
+  },
+  { doc: "what netpoll keeps of an interface (include/linux/netpoll.h of RHEL 4)" },
+);
+export const netpoll = struct(
+  "netpoll",
+  {
+    dev: ptr(() => net_device),
+    dev_name: array(char, 16),
+    name: ptr(() => char),
+    rx_hook: funcPtr,
+    dump_func: funcPtr,
+    local_ip: uint,
+    remote_ip: uint,
+    local_port: u16,
+    remote_port: u16,
+    local_mac: array(u8, 6),
+    remote_mac: array(u8, 6),
+  },
+  { doc: "a client of netpoll: netdump (include/linux/netpoll.h of RHEL 4)" },
 );
 export const in_device = struct(
   "in_device",

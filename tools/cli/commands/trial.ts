@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { UsageError } from "../../../diskdump/userspace/errors.ts";
 import { simulatorErrorRecord } from "../../campaign/error-record.ts";
 import { parseSeed } from "../../campaign/seeds.ts";
+import { isNetworked } from "../../machine/network.ts";
 import { loadScenario } from "../../scenario/load.ts";
 import type { Dumper } from "../../scenario/scenario.ts";
 import type { Scenario } from "../../scenario/scenario.ts";
@@ -32,6 +33,7 @@ interface TrialFlags {
   vmcore?: string;
   vmlinux?: string;
   trace?: string;
+  pcap?: string;
   capsule?: string;
 }
 
@@ -52,6 +54,7 @@ export function trialCommand({ terminal, exit, runTrial }: CommandContext): Comm
     .option("--vmcore <file>", "write the vmcore that savecore makes")
     .option("--vmlinux <file>", "write the kernel's symbols for gdb and crash")
     .option("--trace <file>", "write the trace of events")
+    .option("--pcap <file>", "write the frames on the network for Wireshark (netdump)")
     .option("--capsule <file>", "write a capsule for dumplab replay")
     .addHelpText(
       "after",
@@ -61,15 +64,19 @@ Examples:
   dumplab trial paper --seed 7 --vmcore vmcore --vmlinux vmlinux
   dumplab trial learn --set crash.trigger=panic --set crash.at.time=30ms
   dumplab trial learn --adapter mptsas
+  dumplab trial --dumper netdump --set network.lossFraction=0.05 --pcap netdump.pcapng
   dumplab trial with-host-lock-held --expect refused --json`,
     )
     .action((ref: string, flags: TrialFlags) => {
       const scenario = loadScenario(ref, flags.set, flags.dumper, flags.adapter);
       const seed = parseSeed(flags.seed);
-      const { disk, vmcore, vmlinux, trace, capsule } = flags;
-      refuseOutputs([disk, vmcore, vmlinux, trace, capsule]);
+      const { disk, vmcore, vmlinux, trace, pcap, capsule } = flags;
+      refuseOutputs([disk, vmcore, vmlinux, trace, pcap, capsule]);
+      if (pcap !== undefined && !isNetworked(scenario)) {
+        throw new UsageError("--pcap: the machine is on no network; --dumper netdump puts it on one");
+      }
       const result = attempt(scenario, seed, {
-        trace: trace !== undefined,
+        ...{ trace: trace !== undefined, pcap: pcap !== undefined },
         digest: flags.digest === true,
         ...(flags.json ? {} : { onConsole: (line: ConsoleLine) => terminal.out.write(`${consoleText(line)}\n`) }),
       });
@@ -91,19 +98,21 @@ Examples:
         throw new UsageError("the simulator failed: there is nothing to write");
       };
       const record = simulatorErrorRecord(scenario, seed, error);
-      const writers = { writeDisk: nothing, writeVmcore: nothing, writeVmlinux: nothing, writeTrace: nothing };
+      const files = { writeVmcore: nothing, writeVmlinux: nothing };
+      const writers = { ...files, writeDisk: nothing, writeTrace: nothing, writePcap: nothing };
       return { record, console: [], procDiskdump: "", ...writers };
     }
   }
 
   /** A trial without a dump has no vmcore: that is said, and does not hide that the trial failed. */
-  function writeArtifacts(result: TrialResult, { disk, vmcore, vmlinux, trace }: TrialFlags): void {
+  function writeArtifacts(result: TrialResult, { disk, vmcore, vmlinux, trace, pcap }: TrialFlags): void {
     for (const [path, write] of [
       [disk, result.writeDisk],
       // gdb warns of a program that is newer than its core.
       [vmlinux, result.writeVmlinux],
       [vmcore, result.writeVmcore],
       [trace, result.writeTrace],
+      [pcap, result.writePcap],
     ] as const) {
       if (path === undefined) continue;
       try {

@@ -16,6 +16,7 @@ import { comparePages, type PageVerdict } from "../../trial/oracle.ts";
 import type { RamSnapshot } from "../../trial/snapshot.ts";
 import type { DumperKind, DumperRun, DumpReport } from "../dumper.ts";
 import type { DumpPartitionPlace, Lab } from "../lab.ts";
+import { start_netdump } from "./netdump.ts";
 
 export const diskdump: DumperKind = { start: (lab) => start_dump(lab) };
 
@@ -53,7 +54,10 @@ const start_dump = kfunc("start_diskdump_service", function* (lab: Lab): Generat
       if (stage === "header" && device !== undefined) lab.onFreeze({ device });
     };
   }
-  return new DiskdumpRun(lab);
+  if (dump.fallback === "none") return new DiskdumpRun(lab, undefined);
+  const behind = yield* start_netdump(lab);
+  behind.touchedByOthers = () => dd?.touchedRanges() ?? [];
+  return new DiskdumpRun(lab, behind);
 });
 
 function dumpTargetOf(place: DumpPartitionPlace): DumpTarget {
@@ -70,9 +74,11 @@ function dumpTargetOf(place: DumpPartitionPlace): DumpTarget {
 class DiskdumpRun implements DumperRun {
   private readonly lab: Lab;
   private readonly dd: DiskDump | undefined;
+  readonly fallback?: DumperRun;
 
-  constructor(lab: Lab) {
+  constructor(lab: Lab, fallback: DumperRun | undefined) {
     this.lab = lab;
+    if (fallback) this.fallback = fallback;
     this.dd = diskdumpOf(lab.kernel);
   }
 

@@ -1,0 +1,165 @@
+// The Ethernet of a trial: the machine's NIC, the netdump server, other people's broadcasts, and whoever sends requests in the
+// server's name. Everything that is random on it comes from streams of the seed, each named by what it decides.
+import type { Machine } from "../../emulator/cpu/machine.ts";
+import { EthernetSegment, type Station } from "../../emulator/net/ethernet-segment.ts";
+import { PcapngCapture } from "../../emulator/net/pcapng.ts";
+import { decodeDatagram, encodeDatagram } from "../../emulator/net/udp.ts";
+import { makeEvent, type TimerEvent } from "../../emulator/time/events.ts";
+import { Rtl8139Chip } from "../../hba/rtl8139/chip.ts";
+import { COMM, NETDUMP_PORT, encodeRequest } from "../../diskdump/peers/netdump/protocol.ts";
+import { NetdumpServer } from "../../diskdump/peers/netdump/server.ts";
+import { DEFAULT_BOOT_SECONDS } from "../../kernel-sim/core/boot.ts";
+import type { Scenario, SpoofScenario } from "../scenario/scenario.ts";
+import { CrashFiles, type CrashFile } from "./crash-files.ts";
+
+export const CLIENT_IP = "192.168.0.7";
+export const SERVER_IP = "192.168.0.1";
+/** Realtek's prefix; locally administered ones for the others. */
+const CLIENT_MAC = Uint8Array.of(0x00, 0xe0, 0x4c, 0x00, 0x00, 0x07);
+export const SERVER_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x01);
+const OTHERS_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x63);
+const SPOOFER_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x66);
+
+/** How often the server looks for requests that were lost, while it serves anybody. */
+const SERVER_TICK_NS = 10e6;
+const ARP_BYTES = 60;
+
+/** Room in the core file for its head beside memory. */
+const CORE_HEAD_BYTES = 1 << 20;
+
+/** The host that the server runs on: UDP, and who has which address. */
+export class ServerHost {
+  readonly server: NetdumpServer;
+  readonly files: CrashFiles;
+  /** What the server said. */
+  readonly messages: string[] = [];
+  readonly alive: boolean;
+
+  constructor(machine: Machine, segment: EthernetSegment, scenario: Scenario) {
+    const { netdump } = scenario;
+    const { events, memory } = machine;
+    this.alive = netdump.server === "alive";
+    this.files = new CrashFiles(memory.pool, memory.endOfRam + CORE_HEAD_BYTES);
+    const neighbours = new Map<string, Uint8Array>();
+    const station: Station = {
+      address: SERVER_MAC,
+      receive: (frame, ns) => {
+        const datagram = this.alive ? decodeDatagram(frame) : undefined;
+        if (datagram?.targetIp !== SERVER_IP || datagram.targetPort !== NETDUMP_PORT) return;
+        neighbours.set(datagram.sourceIp, datagram.sourceMac);
+        this.server.receive(datagram.sourceIp, datagram.sourcePort, datagram.payload, ns);
+        if (this.server.busy && !tick.armed) events.arm(tick, ns + SERVER_TICK_NS);
+      },
+    };
+    const tick: TimerEvent = makeEvent("netdump-server.tick", ({ at }) => {
+      this.server.tick(at);
+      if (this.server.busy) events.arm(tick, at + SERVER_TICK_NS);
+    });
+    this.server = new NetdumpServer(
+      {
+        files: this.files,
+        wallSeconds: () => DEFAULT_BOOT_SECONDS + Math.floor(events.now / 1e9),
+        onMessage: (line) => this.messages.push(line),
+        send: (ip, port, payload) => {
+          const targetMac = neighbours.get(ip);
+          if (!targetMac) return;
+          const from = { sourceMac: SERVER_MAC, sourceIp: SERVER_IP, sourcePort: NETDUMP_PORT };
+          segment.transmit(station, encodeDatagram({ ...from, targetMac, targetIp: ip, targetPort: port, payload }));
+        },
+      },
+      {
+        times: { retryNs: netdump.retryNs, silentNs: netdump.silentNs, windowPages: netdump.windowPages },
+        magics: new Map(netdump.serverMagic === null ? [] : [[CLIENT_IP, BigInt(netdump.serverMagic)]]),
+      },
+    );
+    segment.attach(station);
+  }
+
+  /** A file of the last dump: "vmcore", "vmcore-incomplete", "log". */
+  file(name: string): CrashFile | undefined {
+    return [...this.files.files].reverse().find(([path]) => path.endsWith(`/${name}`))?.[1];
+  }
+}
+
+export interface Network {
+  readonly segment: EthernetSegment;
+  readonly chip: Rtl8139Chip;
+  readonly host: ServerHost;
+  /** Keeps every frame from now on. */
+  capture(): PcapngCapture;
+}
+
+/** A frame that nobody answers: somebody asks who has an address (ARP). */
+function broadcast(): Uint8Array {
+  const frame = new Uint8Array(ARP_BYTES);
+  frame.fill(0xff, 0, 6);
+  frame.set(OTHERS_MAC, 6);
+  frame.set([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1], 12);
+  frame.set(OTHERS_MAC, 22);
+  frame.set([192, 168, 0, 99], 28);
+  frame.set([192, 168, 0, 254], 38);
+  return frame;
+}
+
+/** Plugs somebody in who only sends: `frame` after each time that `nextNs` says. */
+function sender(
+  machine: Machine,
+  segment: EthernetSegment,
+  name: string,
+  address: Uint8Array,
+  frame: Uint8Array,
+  nextNs: () => number,
+): void {
+  const station: Station = { address, receive: () => {} };
+  segment.attach(station);
+  const { events } = machine;
+  const event = makeEvent(name, ({ at }) => {
+    segment.transmit(station, frame);
+    events.arm(event, at + nextNs());
+  });
+  events.arm(event, events.now + nextNs());
+}
+
+function spoofedRequest({ command, magic }: SpoofScenario): Uint8Array {
+  return encodeDatagram({
+    ...{ sourceMac: SPOOFER_MAC, targetMac: CLIENT_MAC, sourceIp: SERVER_IP, targetIp: CLIENT_IP },
+    ...{ sourcePort: NETDUMP_PORT, targetPort: NETDUMP_PORT },
+    payload: encodeRequest({
+      magic: BigInt(magic),
+      ...{ nr: 0xbad, command: command === "reboot" ? COMM.REBOOT : COMM.EXIT, from: 0, to: 0 },
+    }),
+  });
+}
+
+/** Whether a machine of this scenario is on a network at all. */
+export const isNetworked = ({ dump }: Scenario): boolean => dump.dumper === "netdump" || dump.fallback === "netdump";
+
+/** The segment with everybody on it. The chip is still to be plugged into the machine's bus. */
+export function buildNetwork(machine: Machine, scenario: Scenario): Network {
+  const { network, netdump } = scenario;
+  const segment = new EthernetSegment(machine.events, machine.random, "net", {
+    ...{ latencyNs: network.latencyNs, bitsPerSecond: network.bitsPerS, lossRate: network.lossFraction },
+    ...{ reorderRate: network.reorderFraction, reorderNs: network.reorderDelayNs },
+    duplicateRate: network.duplicateFraction,
+  });
+  const chip = new Rtl8139Chip(machine, "eth0", segment, CLIENT_MAC.slice());
+  const host = new ServerHost(machine, segment, scenario);
+  const { broadcastsPerS } = network;
+  if (broadcastsPerS > 0) {
+    const times = machine.random.stream("net.broadcasts");
+    const next = (): number => Math.ceil((-Math.log(1 - times.unit()) * 1e9) / broadcastsPerS);
+    sender(machine, segment, "net.broadcast", OTHERS_MAC, broadcast(), next);
+  }
+  const { spoof } = netdump;
+  if (spoof) {
+    sender(machine, segment, "net.spoof", SPOOFER_MAC, spoofedRequest(spoof), () => spoof.everyNs);
+  }
+  return {
+    ...{ segment, chip, host },
+    capture: () => {
+      const capture = new PcapngCapture("eth0");
+      segment.tap = (frame, ns) => capture.add(frame, ns);
+      return capture;
+    },
+  };
+}
