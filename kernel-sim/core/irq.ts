@@ -83,7 +83,7 @@ export class IrqController {
 
 export function init_irq(): void {
   K.irq = new IrqController(K.machine.ioApic.entries.length);
-  for (const c of K.machine.cpus) c.onInterrupt = interrupt_entry;
+  for (const c of K.cpus) c.onInterrupt = interrupt_entry;
 }
 
 /** Counts an interrupt in kstat_cpu(cpu).irqs[irq]. */
@@ -232,6 +232,8 @@ export const request_irq = kfunc(
     if (list.length === 1) {
       const entry = K.machine.ioApic.entry(irq);
       entry.vector = vectorOfIrq(irq);
+      // A kernel that booted on another CPU than the first has the lines to itself there.
+      if (K.bootCpu.id !== 0) entry.destination = K.bootCpu.id;
       descs[irq]!.status = entry.level ? IRQ_LEVEL : 0;
       descs[irq]!.handler = K.symbol(entry.level ? "ioapic_level_type" : "ioapic_edge_type");
       descs[irq]!.depth = 0;

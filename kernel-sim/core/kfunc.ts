@@ -40,13 +40,13 @@ interface FunctionInfo {
 
 const functions: FunctionInfo[] = [{ id: 0, name: "startup_64", module: undefined }];
 /** Physical text address per function id; 0 while not linked. */
-const textAddress: number[] = [0];
+let textAddress: number[] = [0];
 /** Probes armed per function id; looked at on every entry. */
 let probes = new Uint8Array(4096);
 
 /** Return addresses into each function as virtual addresses, ready to be pushed. */
-let returnLo = new Uint32Array(4096);
-let returnHi = new Uint32Array(4096);
+let returnLo: Uint32Array = new Uint32Array(4096);
+let returnHi: Uint32Array = new Uint32Array(4096);
 
 /** A probe: `remaining` entries pass, then `hit` runs before the body, in the context of the caller. */
 interface Probe {
@@ -228,6 +228,8 @@ function register(name: string, module: string | undefined): number {
     hi.set(returnHi);
     returnLo = lo;
     returnHi = hi;
+    links.lo = lo;
+    links.hi = hi;
   }
   return id;
 }
@@ -384,23 +386,54 @@ export const kernelFunctions = (): readonly FunctionInfo[] => functions;
 export const textAddressOf = (id: number): number => textAddress[id]!;
 
 /** Gives the kernel's own functions their addresses, in the order of their names (so imports do not move them). */
-export function linkFunctions(kernel: Kernel, start: number, bytes: number): void {
+export function linkFunctions(kernel: Kernel, start: number, bytes: number): Links {
   const own = functions
     .filter((f) => f.module === undefined)
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
   const room = Math.floor(bytes / FUNCTION_BYTES);
   if (own.length > room) throw new Error(`kernel image: ${own.length} functions do not fit into .text`);
-  byAddress.clear();
+  // Tables of its own: another kernel on the machine keeps its functions where they are.
+  installLinks({
+    text: functions.map(() => 0),
+    lo: new Uint32Array(returnLo.length),
+    hi: new Uint32Array(returnHi.length),
+    byAddress: new Map(),
+  });
+  const mine = links;
   placeFunctions(kernel, own, start);
-  for (const f of functions) if (f.module !== undefined) textAddress[f.id] = 0;
   kernel.functionName = (id) => functions[id]?.name ?? "?";
-  kernel.functionAt = (addr) => functionAt(addr);
+  kernel.functionAt = (addr) => functionAt(mine.byAddress, addr);
+  return mine;
 }
 
-const byAddress = new Map<number, string>();
+/** Where a kernel's functions are. */
+export interface Links {
+  text: number[];
+  lo: Uint32Array;
+  hi: Uint32Array;
+  readonly byAddress: Map<number, string>;
+}
+let links: Links = { text: textAddress, lo: returnLo, hi: returnHi, byAddress: new Map() };
+
+/** Makes the functions lie where a kernel has them. */
+export function installLinks(next: Links): void {
+  links = next;
+  // Functions that were defined after that kernel was linked have no address in it.
+  while (next.text.length < functions.length) next.text.push(0);
+  if (next.lo.length < returnLo.length) {
+    const [lo, hi] = [new Uint32Array(returnLo.length), new Uint32Array(returnLo.length)];
+    lo.set(next.lo);
+    hi.set(next.hi);
+    next.lo = lo;
+    next.hi = hi;
+  }
+  textAddress = next.text;
+  returnLo = next.lo;
+  returnHi = next.hi;
+}
 
 /** Functions are FUNCTION_BYTES long and aligned to that within their image. */
-function functionAt(addr: number): string | undefined {
+function functionAt(byAddress: ReadonlyMap<number, string>, addr: number): string | undefined {
   for (let at = addr & ~15, tries = 0; tries < FUNCTION_BYTES / 16; at -= 16, tries++) {
     const name = byAddress.get(at);
     if (name !== undefined) return name;
@@ -428,7 +461,7 @@ function placeFunctions(kernel: Kernel, own: readonly FunctionInfo[], start: num
     textAddress[info.id] = at;
     returnLo[info.id] = returns;
     returnHi[info.id] = returns < 2 ** 32 ? baseHi : baseHi + 1;
-    byAddress.set(at, info.name);
+    links.byAddress.set(at, info.name);
     M.u8.set(functionText(model, info.id), at);
     kernel.symbols.set(info.name, { name: info.name, addr: at, size: FUNCTION_BYTES, letter: "T" });
   });
