@@ -160,7 +160,8 @@ export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
   // Another CPU is in the handler (or was, when it was stopped): it will see PENDING. Nobody else may run it.
   while (run) {
     spin_unlock(locks[irq]!);
-    const handled = yield* handle_IRQ_event(irq, actions[irq]!);
+    let handled = yield* handle_IRQ_event(irq, actions[irq]!);
+    if (!handled && K.commandLine.includes("irqpoll")) handled = yield* misrouted_irq(irq);
     yield* spin_lock(locks[irq]!);
     note_interrupt(irq, handled);
     if ((desc.status & IRQ_PENDING) === 0) {
@@ -173,6 +174,15 @@ export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
   if (level) cpu.apic.endOfInterrupt();
   spin_unlock(locks[irq]!);
 });
+
+/** irqpoll: an interrupt that nobody wanted is offered to every other line's handlers. Returns: true when one took it. */
+function* misrouted_irq(irq: number): Generator<void, boolean, void> {
+  let handled = false;
+  for (const [other, list] of K.irq.actions.entries()) {
+    if (other !== irq && list.length > 0 && (yield* handle_IRQ_event(other, list))) handled = true;
+  }
+  return handled;
+}
 
 export const handle_IRQ_event = kfunc("handle_IRQ_event", function* (irq: number, actions: readonly Action[]) {
   let handled = false;

@@ -55,6 +55,8 @@ export interface KernelOptions {
   readonly uniprocessor?: boolean;
   /** The words of its command line that drivers and interrupt handling ask for: "irqpoll", "reset_devices". */
   readonly commandLine?: string;
+  /** Told when boot memory has run out, also during the boot; may leave the context. */
+  readonly onBootmemShortage?: (bytes: number) => void;
 }
 
 /**
@@ -178,6 +180,7 @@ export class Kernel {
     this.boot = options.bootArguments;
     const { memory, cpus } = options.machine;
     this.region = options.region ?? { start: 0, lowEnd: memory.flatBytes, e820: memory.map, reserved: [] };
+    this.onBootmemShortage = options.onBootmemShortage;
     this.bootCpu = cpus[options.bootCpu ?? 0]!;
     this.cpus = options.uniprocessor ? [this.bootCpu] : cpus;
     this.commandLine = (options.commandLine ?? "").split(" ").filter((word) => word !== "");

@@ -6,7 +6,6 @@
 import {
   LOST,
   cpu,
-  type Cpu,
   finished,
   giveWay,
   isFinished,
@@ -14,21 +13,14 @@ import {
   type Program,
   type Running,
 } from "../../emulator/cpu/cpu.ts";
-import { M, peekPtr, pokePtr, virtualOf } from "../abi/ram.ts";
+import { M, virtualOf } from "../abi/ram.ts";
+import { popFrame, pushFrame } from "./frames.ts";
 import type { Kernel, KernelSymbol } from "./kernel.ts";
-import {
-  BODY_OFFSET,
-  CALL_SITES,
-  FUNCTION_BYTES,
-  PPC64_FRAME_BYTES,
-  PPC64_LINK_OFFSET,
-  RETURN_OFFSET,
-  functionText,
-  type CallSite,
-} from "./text.ts";
+import { BODY_OFFSET, CALL_SITES, FUNCTION_BYTES, RETURN_OFFSET, functionText, type CallSite } from "./text.ts";
 
 /** Time of a call, entry to return, without what the body does. */
 const CALL_NS = 6;
+export { beginStack, frameAt } from "./frames.ts";
 export { FUNCTION_BYTES, RETURN_OFFSET, type CallSite };
 
 interface FunctionInfo {
@@ -102,49 +94,6 @@ function leave(caller: number): void {
     c.sp = fp + 16;
   } else popFrame(c);
   c.functionId = caller;
-}
-
-/** The frames of other platforms: i386's and ia64's like x86_64's, ppc64's as its ABI has them. */
-function pushFrame(c: Cpu, returns: number): void {
-  const { fp } = c;
-  if (!M.little) {
-    // The link register goes into the caller's frame; r1 points at the chain, whatever lies below it.
-    pokePtr(fp + PPC64_LINK_OFFSET, returns);
-    c.sp -= PPC64_FRAME_BYTES;
-    pokePtr(c.sp, fp);
-  } else {
-    const word = M.word8 ? 8 : 4;
-    c.sp -= 2 * word;
-    pokePtr(c.sp, fp);
-    pokePtr(c.sp + word, returns);
-  }
-  c.fp = c.sp;
-}
-
-function popFrame(c: Cpu): void {
-  const { fp } = c;
-  c.fp = peekPtr(fp);
-  c.sp = fp + (M.little ? (M.word8 ? 16 : 8) : PPC64_FRAME_BYTES);
-}
-
-/**
- * A CPU or task is to begin on a stack whose free part ends at `top`: nobody called what it runs there. ppc64 keeps a
- * function's return address in its caller's frame, so that there must be one.
- */
-export function beginStack(registers: { sp: number; fp: number }, top: number): void {
-  registers.sp = top;
-  registers.fp = 0;
-  if (M.little) return;
-  registers.sp -= PPC64_FRAME_BYTES;
-  registers.fp = registers.sp;
-  pokePtr(registers.sp, 0);
-}
-
-/** The frame whose chain word is at `frame`: where it returns to (physical), and its caller's frame (0: none). */
-export function frameAt(frame: number): { readonly returns: number; readonly next: number } {
-  const next = peekPtr(frame);
-  if (!M.little) return { returns: next === 0 ? 0 : peekPtr(next + PPC64_LINK_OFFSET), next };
-  return { returns: peekPtr(frame + (M.word8 ? 8 : 4)), next };
 }
 
 /** To be called first by the function itself: what called it did so by its own call instruction. */

@@ -18,6 +18,7 @@ import { ADAPTERS } from "./adapters.ts";
 import type { DumperRun, MayWrite } from "./dumper.ts";
 import { DUMPER_KINDS } from "./dumpers.ts";
 import type { Hardware } from "./hardware.ts";
+import { firstKernelOf } from "./crash-region.ts";
 
 /** RHEL4's kernel. */
 const RELEASE = "2.6.9-5.ELsmp";
@@ -89,6 +90,7 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
       nmiWatchdog: scenario.crash.trigger === "nmi_watchdog",
     },
     init: () => init(lab),
+    ...firstKernelOf(scenario, machine),
   });
   const lab: Lab = {
     ...{ hardware, kernel, scenario, dumpPartitions: dumpPartitionsOf(hardware, scenario) },

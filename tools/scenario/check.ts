@@ -1,5 +1,6 @@
 // What a scenario must satisfy beyond its schema: things fit into each other and name what exists.
 import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf } from "../machine/adapters.ts";
+import { crashKernelComplaints } from "../machine/crash-region.ts";
 import type { ScenarioDocument } from "./document.ts";
 import { lkdtmTrigger } from "./lkdtm.ts";
 import type { AdapterScenario, DiskScenario, PartitionScenario, Scenario } from "./scenario.ts";
@@ -48,6 +49,7 @@ export function complaintsAboutMachine(scenario: Scenario): string[] {
     ...deviceComplaints(scenario),
     ...loadComplaints(scenario),
     ...crashComplaints(scenario),
+    ...crashKernelComplaints(scenario),
   ];
 }
 

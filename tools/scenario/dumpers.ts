@@ -2,7 +2,7 @@
 import type { Dumper } from "./scenario.ts";
 
 /** Those that this version can run; the others are names that scenarios may already use. */
-export const AVAILABLE_DUMPERS: readonly Dumper[] = ["diskdump"];
+export const AVAILABLE_DUMPERS: readonly Dumper[] = ["diskdump", "kdump", "mkdump"];
 
 export const DEFAULT_DUMPER: Dumper = "diskdump";
 

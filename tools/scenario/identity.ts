@@ -5,7 +5,14 @@ import type { Scenario } from "./scenario.ts";
 /** 16 hex digits over everything but the name, the description and where it came from. */
 export function scenarioHash(scenario: Scenario): string {
   const { name: _name, description: _description, source: _source, ...machine } = scenario;
-  return createHash("sha256").update(canonical(machine)).digest("hex").slice(0, 16);
+  // The crash kernel's keys shape a trial that has one.
+  const { kdump, ...others } = machine;
+  const dumper: string | undefined = (others as Partial<Scenario>).dump?.dumper;
+  const hasCrashKernel = dumper === "kdump" || dumper === "mkdump";
+  return createHash("sha256")
+    .update(canonical(hasCrashKernel ? { kdump, ...others } : others))
+    .digest("hex")
+    .slice(0, 16);
 }
 
 /** JSON with sorted keys, so that the order in which a resolver fills a map does not count. */

@@ -19,6 +19,7 @@ export interface Scenario {
   readonly adapters: readonly AdapterScenario[];
   readonly load: LoadScenario;
   readonly dump: DumpScenario;
+  readonly kdump: KdumpScenario;
   readonly crash: CrashScenario;
   /** Deliberate damage, to show that the oracles see it. Empty in an honest trial. */
   readonly damage: readonly Damage[];
@@ -162,6 +163,18 @@ export interface DumpScenario {
   readonly freeze: "ipi" | "nmi";
   /** Seconds between the end of the dump and the reboot (panic_timeout); 0 waits for ever. */
   readonly panicTimeoutS: number;
+}
+
+/** The crash kernel of kdump and mkdump. */
+export interface KdumpScenario {
+  /** Bytes that `crashkernel=` keeps, and where from; null: right behind the kernel's own low memory. */
+  readonly crashkernelBytes: number;
+  readonly crashkernelAt: number | null;
+  /** On the capture kernel's command line. */
+  readonly irqpoll: boolean;
+  readonly resetDevices: boolean;
+  /** Damages a byte of the loaded image before the crash; null: none. */
+  readonly damageOffset: number | null;
 }
 
 export const CRASH_TRIGGERS = ["os_init", "nmi_switch", "nmi_watchdog", "panic", "oops", "bug", "sysrq_c"] as const;

@@ -60,6 +60,7 @@ export function runTrialOn(
   const witness = observe(lab, phase);
   applyDamage(lab, scenario);
   machine.run(scenario.limits.virtualTimeNs);
+  lab.kernel.enter();
   hardware.settle?.();
   damageAfterDump(lab, scenario);
   const judgement = judge(lab, scenario, witness);
@@ -110,6 +111,7 @@ function judge(lab: Lab, scenario: Scenario, witness: Witness): Judgement {
   if (dump.result === "refused" || dump.result === "incomplete") {
     return { outcome: dump.handedTo === undefined ? dump.result : "fell-back", cause: dump.reason };
   }
+
   const verdict = compareCore(lab, witness);
   if (typeof verdict === "string") return { outcome: "corrupt", cause: verdict };
   if (verdict.wrong) {
