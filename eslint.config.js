@@ -19,6 +19,7 @@ const kernelCode = [
   "diskdump/module/**/*.ts",
   "diskdump/peers/lkcd/**/*.ts",
   "diskdump/peers/netdump/module/**/*.ts",
+  "diskdump/peers/{kdump,mkdump}/**/*.ts",
 ];
 
 const notInKernel = [

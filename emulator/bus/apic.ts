@@ -24,6 +24,8 @@ export class LocalApic {
    * software writes the EOI register of its IOSAPIC.
    */
   private readonly tellsLines: boolean;
+  /** Software enable (spurious-interrupt vector register, bit 8). Disabled it takes NMI, INIT and nothing else. */
+  private enabled = true;
 
   constructor(cpu: Cpu, ioApic: () => IoApic, tellsLines = true) {
     this.cpu = cpu;
@@ -42,6 +44,7 @@ export class LocalApic {
 
   /** A vector arrives at `at`. A vector that is requested already merges with it. */
   request(vector: number, at: number): void {
+    if (!this.enabled) return;
     const index = this.requested.indexOf(vector);
     if (index < 0) {
       this.requested.push(vector);
@@ -120,6 +123,23 @@ export class LocalApic {
     if (this.tellsLines) this.ioApic().endOfInterrupt(highest, this.cpu.clock);
   }
 
+  get isEnabled(): boolean {
+    return this.enabled;
+  }
+
+  /** Software disable: nothing more is accepted, the local timer and counters stand still. What is in service stays so. */
+  disable(): void {
+    this.enabled = false;
+    this.requested.length = 0;
+    this.requestedAt.length = 0;
+    this.cpu.attention = false;
+  }
+
+  /** Software enable. What an earlier system left in service is there still. */
+  enable(): void {
+    this.enabled = true;
+  }
+
   get requests(): readonly number[] {
     return this.requested;
   }
@@ -184,8 +204,18 @@ export class IoApic {
     this.entry(irq).destination = cpuId;
   }
 
+  /** clear_IO_APIC_pin(): masked, and written as edge-triggered, which drops remote IRR. The line's own wiring stays. */
+  clear(irq: number): void {
+    const entry = this.entry(irq);
+    entry.masked = true;
+    entry.remoteIrr = false;
+    entry.vector = 0;
+  }
+
   private tryDeliver(entry: RedirectionEntry, at: number): void {
     if (entry.masked || (entry.level && entry.remoteIrr)) return;
+    // Nobody accepts the message: the line waits.
+    if (!this.cpus[entry.destination]!.apic.isEnabled) return;
     if (entry.level) entry.remoteIrr = true;
     this.cpus[entry.destination]!.apic.request(entry.vector, at);
     this.onRequest(this.cpus[entry.destination]!, at);

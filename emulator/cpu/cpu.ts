@@ -50,6 +50,12 @@ export interface AbandonedContext {
 /** Thrown, preallocated, through a context that is being abandoned; only the machine's loop catches it. */
 export const LOST = Object.freeze({ lost: true });
 
+/** What a CPU runs: with two systems on one machine, what must be swapped when another CPU's turn comes. */
+export interface Domain {
+  /** Makes this the system that code means which names no other. */
+  enter(): void;
+}
+
 export interface CpuOwner {
   /** Called when the current CPU's clock reached its limit: run due events, land NMIs, set the next limit. */
   cross(cpu: Cpu): void;
@@ -86,6 +92,8 @@ export class Cpu {
   readonly abandoned: AbandonedContext[] = [];
   readonly owner: CpuOwner;
   apic!: LocalApic;
+  /** The system that this CPU runs. */
+  domain: Domain | undefined;
 
   // The registers that leave a trace in RAM: stack and frame pointer (physical addresses) and the running function.
   sp = 0;

@@ -5,7 +5,19 @@ import type { PhysicalMemory } from "../memory/memory.ts";
 import { EventQueue } from "../time/events.ts";
 import { RandomSource } from "../time/random.ts";
 import { TraceRecorder } from "../trace/trace.ts";
-import { Cpu, DELAY, HALT, LOST, RUN, SPIN, STOPPED, setCurrentCpu, type CpuOwner, type Landing } from "./cpu.ts";
+import {
+  Cpu,
+  DELAY,
+  HALT,
+  LOST,
+  RUN,
+  SPIN,
+  STOPPED,
+  setCurrentCpu,
+  type CpuOwner,
+  type Domain,
+  type Landing,
+} from "./cpu.ts";
 
 /** Two CPUs never drift further apart than one plain section may take: the limit that strict machines enforce. */
 export const MAX_SKEW_NS = 2000;
@@ -54,6 +66,8 @@ export class Machine implements CpuOwner, DeviceHost {
   maxSkewNs = 0;
   maxSkewIn = "";
   resumptions = 0;
+  /** The system that is entered now. */
+  domain: Domain | undefined;
   /** The loop stops with stopReason TURN_LIMIT when CPUs have been resumed this often: a livelock costs bounded time. */
   turnLimit = Infinity;
   /** Rolling hash of (time, CPU) of every resumption. */
@@ -298,6 +312,7 @@ export class Machine implements CpuOwner, DeviceHost {
     }
     this.running = c;
     setCurrentCpu(c);
+    if (c.domain !== this.domain) c.domain?.enter();
     this.resumptions++;
     c.horizon = horizon;
     c.limit = this.events.nextAt;

@@ -33,6 +33,11 @@ export class PhysicalMemory {
   readonly endOfRam: number;
   /** Whole pages of RAM; a page that is RAM only in part does not count. */
   readonly ramPages: number;
+  /**
+   * Told of every write by a device (DMA), once somebody wants to know: kernel code stores through the typed arrays and the page
+   * store, devices through the methods below.
+   */
+  onDeviceWrite: ((address: number, length: number) => void) | undefined;
 
   /** `window` false: no address is flat. For memory that is not the machine's RAM, such as a buffer on a device. */
   constructor(pool: PagePool, map: readonly MemoryRange[], window = true) {
@@ -109,15 +114,18 @@ export class PhysicalMemory {
   }
   write8(address: number, value: number): void {
     this.check(address, 1);
+    if (this.onDeviceWrite !== undefined) this.onDeviceWrite(address, 1);
     this.pool.u8[this.offsetForWrite(address)] = value;
   }
   write16(address: number, value: number): void {
     this.check(address, 2);
+    if (this.onDeviceWrite !== undefined) this.onDeviceWrite(address, 2);
     if ((address & FRAME_MASK) > FRAME_SIZE - 2) this.writeAcross(address, 2, value);
     else this.pool.view.setUint16(this.offsetForWrite(address), value, true);
   }
   write32(address: number, value: number): void {
     this.check(address, 4);
+    if (this.onDeviceWrite !== undefined) this.onDeviceWrite(address, 4);
     if ((address & FRAME_MASK) > FRAME_SIZE - 4) this.writeAcross(address, 4, value);
     else this.pool.view.setUint32(this.offsetForWrite(address), value, true);
   }
@@ -150,6 +158,7 @@ export class PhysicalMemory {
 
   writeBytes(address: number, from: Uint8Array): void {
     this.check(address, from.length);
+    if (this.onDeviceWrite !== undefined) this.onDeviceWrite(address, from.length);
     for (let done = 0; done < from.length;) {
       const length = Math.min(FRAME_SIZE - ((address + done) & FRAME_MASK), from.length - done);
       this.pool.u8.set(from.subarray(done, done + length), this.offsetForWrite(address + done));
@@ -184,6 +193,7 @@ export class PhysicalMemory {
   /** DMA in: store -> RAM. Whole aligned pages above the flat window come by reference. */
   copyFromStore(store: PageStore, offset: number, address: number, length: number): void {
     this.check(address, length);
+    if (this.onDeviceWrite !== undefined) this.onDeviceWrite(address, length);
     const { u8 } = this.pool;
     for (let done = 0; done < length;) {
       const source = offset + done;

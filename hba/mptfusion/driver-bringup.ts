@@ -220,7 +220,7 @@ export const mpt_do_ioc_recovery = kfunc(
     yield* printk(`mptbase: ${bringup ? `Initiating ${ioc.name} bringup` : `Initiating ${ioc.name} recovery`}\n`, 6);
     ioc.chip.writel(0xffffffff, MPI.IntMask);
     ioc.s.active = 0;
-    const hard = yield* MakeIocReady(ioc, bringup ? 0 : 1, sleepFlag);
+    const hard = yield* MakeIocReady(ioc, bringup && !K.commandLine.includes("reset_devices") ? 0 : 1, sleepFlag);
     if (hard < 0) {
       yield* printk(`mptbase: ${ioc.name} NOT READY!\n`, 4);
       return -1;

@@ -54,6 +54,7 @@ function setString(at: number, text: string, room: number): void {
  */
 export function bootKernel(options: BootOptions): Kernel {
   const k = new Kernel({ ...options, flavour: options.flavour ?? LINUX_2_6_9 });
+  k.timekeeper = k.bootCpu.id;
   const { machine } = k;
   setCurrentCpu(machine.outside);
   describeSystem(k, options);
@@ -87,6 +88,7 @@ export function bootKernel(options: BootOptions): Kernel {
     comm: "init",
     pid: k.nextPid++,
     kernelThread: true,
+    cpuId: k.bootCpu.id,
     start: () => init_task_program(init),
   });
   enqueueFirst(k, task);
@@ -95,7 +97,7 @@ export function bootKernel(options: BootOptions): Kernel {
 
 /** The very first task goes on CPU 0's runqueue by hand: no CPU runs yet that could take the lock. */
 function enqueueFirst(k: Kernel, task: Task): void {
-  const p = k.percpu[0]!;
+  const p = k.percpu[k.bootCpu.id]!;
   attach_task(task, p.idle);
   const base = p.rq.active;
   const prio = task.s.prio;
@@ -111,7 +113,7 @@ function enqueueFirst(k: Kernel, task: Task): void {
 
 const init_task_program = kfunc("init", function* (then: (() => Running) | undefined) {
   yield* printk(`Linux version ${K.release} (dumplab) #1 SMP\n`, 5);
-  yield* printk(`Brought up ${K.machine.cpus.length} CPUs\n`, 6);
+  yield* printk(`Brought up ${K.cpus.length} CPUs\n`, 6);
   yield* init_workqueues();
   yield* K.flavour.core.startThreads();
   yield* init_mount_tree();
@@ -151,7 +153,7 @@ const initThread = (k: Kernel): { task: number; stack: number } => ({
 
 /** cpu_online_map and its like: every CPU of the machine is there, and works. */
 function init_cpu_maps(k: Kernel): void {
-  const all = (1n << BigInt(k.machine.cpus.length)) - 1n;
+  const all = k.cpus.reduce((mask, c) => mask | (1n << BigInt(c.id)), 0n);
   for (const name of ["cpu_online_map", "cpu_possible_map", "cpu_present_map", "cpu_callout_map"]) {
     pokeWord(k.static(name, cpumask_t), all);
   }
@@ -159,14 +161,14 @@ function init_cpu_maps(k: Kernel): void {
 
 /** Each CPU starts in its idle task. */
 function startIdleTasks(k: Kernel): void {
-  for (const c of k.machine.cpus) {
+  for (const c of k.cpus) {
     const p = k.percpu[c.id]!;
     const task = makeTask(k, {
       comm: "swapper",
       pid: 0,
       kernelThread: true,
       cpuId: c.id,
-      ...(c.id === 0 ? { place: initThread(k) } : {}),
+      ...(c === k.bootCpu ? { place: initThread(k) } : {}),
       start: () => cpu_idle(),
     });
     task.running = true;
@@ -208,7 +210,7 @@ export function runKernel(k: Kernel, program: () => Running, limitNs = 60e9): bo
       })(),
   });
   enqueueFirst(k, task);
-  k.machine.ioApic.sendIpi(k.machine.cpus[0]!, RESCHEDULE_VECTOR, k.machine.now());
+  k.machine.ioApic.sendIpi(k.bootCpu, RESCHEDULE_VECTOR, k.machine.now());
   k.machine.run(k.machine.now() + limitNs);
   return ended;
 }

@@ -83,7 +83,7 @@ export class IrqController {
 
 export function init_irq(): void {
   K.irq = new IrqController(K.machine.ioApic.entries.length);
-  for (const c of K.machine.cpus) c.onInterrupt = interrupt_entry;
+  for (const c of K.cpus) c.onInterrupt = interrupt_entry;
 }
 
 /** Counts an interrupt in kstat_cpu(cpu).irqs[irq]. */
@@ -165,7 +165,8 @@ export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
   // Another CPU is in the handler (or was, when it was stopped): it will see PENDING. Nobody else may run it.
   while (run) {
     spin_unlock(locks[irq]!);
-    const handled = yield* handle_IRQ_event(irq, actions[irq]!);
+    let handled = yield* handle_IRQ_event(irq, actions[irq]!);
+    if (!handled && K.commandLine.includes("irqpoll")) handled = yield* misrouted_irq(irq);
     yield* spin_lock(locks[irq]!);
     note_interrupt(irq, handled);
     if ((desc.status & IRQ_PENDING) === 0) {
@@ -179,6 +180,15 @@ export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
   if (level) cpu.apic.endOfInterrupt();
   spin_unlock(locks[irq]!);
 });
+
+/** irqpoll: an interrupt that nobody wanted is offered to every other line's handlers. Returns: true when one took it. */
+function* misrouted_irq(irq: number): Generator<void, boolean, void> {
+  let handled = false;
+  for (const [other, list] of K.irq.actions.entries()) {
+    if (other !== irq && list.length > 0 && (yield* handle_IRQ_event(other, list))) handled = true;
+  }
+  return handled;
+}
 
 export const handle_IRQ_event = kfunc("handle_IRQ_event", function* (irq: number, actions: readonly Action[]) {
   let handled = false;
@@ -238,6 +248,8 @@ export const request_irq = kfunc(
     if (list.length === 1) {
       const entry = K.machine.ioApic.entry(irq);
       entry.vector = vectorOfIrq(irq);
+      // A kernel that booted on another CPU than the first has the lines to itself there.
+      if (K.bootCpu.id !== 0) entry.destination = K.bootCpu.id;
       descs[irq]!.status = entry.level ? IRQ_LEVEL : 0;
       descs[irq]!.handler = K.symbol(entry.level ? "ioapic_level_type" : "ioapic_edge_type");
       descs[irq]!.depth = 0;

@@ -4,7 +4,8 @@ import { cpu, type Cpu, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, installRam, type AddressMap, type ImageRanges } from "../abi/ram.ts";
 import { alignOf, layoutOf, sizeOf, type CType, type Fields, type StructType } from "../abi/types.ts";
 import { viewClass, type View } from "../abi/view.ts";
-import { linkFunctions } from "./kfunc.ts";
+import type { MemoryRange } from "../../emulator/memory/memory.ts";
+import { installLinks, linkFunctions, type Links } from "./kfunc.ts";
 import { PseudoFiles } from "./procfs.ts";
 import type { IrqController } from "./irq.ts";
 import type { LockMeter } from "./lockmeter.ts";
@@ -55,6 +56,31 @@ export interface KernelOptions {
   readonly bootArguments: BootArguments;
   /** Which kernel version it is. */
   readonly flavour: Flavour;
+  /** What of the memory is this kernel's; default: all of it. */
+  readonly region?: MemoryRegion;
+  /** The CPU that boots it; default 0. */
+  readonly bootCpu?: number;
+  /** maxcpus=1: the other CPUs are left as they are. */
+  readonly uniprocessor?: boolean;
+  /** The words of its command line that drivers and interrupt handling ask for: "irqpoll", "reset_devices". */
+  readonly commandLine?: string;
+  /** Told when boot memory has run out, also during the boot; may leave the context. */
+  readonly onBootmemShortage?: (bytes: number) => void;
+}
+
+/**
+ * The memory that a kernel may use when it is not alone: one that keeps a part free for a crash kernel (`crashkernel=`), or the crash
+ * kernel in that part. Physical addresses in bytes, ends exclusive, multiples of 1 MiB where an image starts.
+ */
+export interface MemoryRegion {
+  /** Its image lies 1 MiB above this, as on a machine of its own. */
+  readonly start: number;
+  /** End of its part of the flat window: what boot takes comes from below. */
+  readonly lowEnd: number;
+  /** The memory map that it believes in: the firmware's, or `memmap=exactmap`. */
+  readonly e820: readonly MemoryRange[];
+  /** What it must keep its hands off in there. */
+  readonly reserved: readonly { readonly start: number; readonly end: number }[];
 }
 
 /** What a real kernel takes from its command line and its configuration. */
@@ -66,7 +92,7 @@ export interface BootArguments {
   readonly nmiWatchdog: boolean;
 }
 
-/** Where the kernel image starts. */
+/** Where the kernel image starts, from the start of the kernel's memory. */
 const IMAGE_START = 0x100000;
 /** Text of all functions, then read-only data, then data: sizes are fixed so that addresses do not depend on use. */
 const TEXT_BYTES = 0x80000;
@@ -85,17 +111,19 @@ export class Kernel {
   readonly symbols = new Map<string, KernelSymbol>();
   readonly ranges: ImageRanges;
   /** Where the parts of the image start (physical); each ends where the next starts, data at ranges.imageEnd. */
-  readonly sections = {
-    text: IMAGE_START,
-    rodata: IMAGE_START + TEXT_BYTES,
-    data: IMAGE_START + TEXT_BYTES + RODATA_BYTES,
-  } as const;
+  readonly sections: { readonly text: number; readonly rodata: number; readonly data: number };
+  readonly region: MemoryRegion;
+  /** The CPU that booted it, and those that it runs on. */
+  readonly bootCpu: Cpu;
+  readonly cpus: readonly Cpu[];
+  readonly commandLine: readonly string[];
+  private readonly links: Links;
   readonly percpu: PerCpu[] = [];
   /** Each CPU's copies of the per-CPU variables. */
   perCpuAreas!: PerCpuAreas;
   readonly tasks = new Map<number, Task>();
-  private rodataAt = IMAGE_START + TEXT_BYTES;
-  private dataAt = IMAGE_START + TEXT_BYTES + RODATA_BYTES;
+  private rodataAt: number;
+  private dataAt: number;
   /** First byte that boot may hand out. */
   bootAt: number;
   /** Where the page allocator's part of the flat window begins: boot memory ends there. */
@@ -172,6 +200,8 @@ export class Kernel {
   onSchedule: (() => void) | undefined;
   /** Told when interrupts are about to be enabled; the dump-mode checker listens. */
   onIrqEnable: (() => void) | undefined;
+  /** Told when boot memory has run out; a kernel that may run short of it panics here and does not come back. */
+  onBootmemShortage: ((bytes: number) => void) | undefined;
 
   constructor(options: KernelOptions) {
     this.machine = options.machine;
@@ -180,16 +210,33 @@ export class Kernel {
     this.release = options.release ?? options.flavour.release;
     this.hz = options.hz;
     this.boot = options.bootArguments;
-    const imageEnd = IMAGE_START + TEXT_BYTES + RODATA_BYTES + DATA_BYTES;
+    const { memory, cpus } = options.machine;
+    this.region = options.region ?? { start: 0, lowEnd: memory.flatBytes, e820: memory.map, reserved: [] };
+    this.onBootmemShortage = options.onBootmemShortage;
+    this.bootCpu = cpus[options.bootCpu ?? 0]!;
+    this.cpus = options.uniprocessor ? [this.bootCpu] : cpus;
+    this.commandLine = (options.commandLine ?? "").split(" ").filter((word) => word !== "");
+    const imageStart = this.region.start + IMAGE_START;
+    this.sections = {
+      text: imageStart,
+      rodata: imageStart + TEXT_BYTES,
+      data: imageStart + TEXT_BYTES + RODATA_BYTES,
+    };
+    this.rodataAt = this.sections.rodata;
+    this.dataAt = this.sections.data;
+    const imageEnd = this.sections.data + DATA_BYTES;
     this.ranges = {
-      imageStart: IMAGE_START,
+      imageStart,
       imageEnd,
       moduleStart: imageEnd,
       moduleEnd: imageEnd + MODULE_BYTES,
     };
     this.bootAt = imageEnd + MODULE_BYTES;
-    this.enter();
-    linkFunctions(this, IMAGE_START, TEXT_BYTES);
+    K = this;
+    installRam(memory, this.map, this.ranges);
+    this.links = linkFunctions(this, imageStart, TEXT_BYTES);
+    for (const c of this.cpus) c.domain = this;
+    this.machine.domain = this;
     this.machine.nameFunction = (id) => this.functionName(id);
   }
 
@@ -197,6 +244,8 @@ export class Kernel {
   enter(): void {
     K = this;
     installRam(this.machine.memory, this.map, this.ranges);
+    installLinks(this.links);
+    this.machine.domain = this;
   }
 
   functionName: (id: number) => string = () => "?";
@@ -214,7 +263,7 @@ export class Kernel {
     if (this.symbols.has(name)) throw new Error(`kernel image: ${name} is defined twice`);
     let at = section === "data" ? this.dataAt : this.rodataAt;
     at = Math.ceil(at / align) * align;
-    const end = section === "data" ? this.ranges.imageEnd : IMAGE_START + TEXT_BYTES + RODATA_BYTES;
+    const end = section === "data" ? this.ranges.imageEnd : this.sections.data;
     if (at + size > end) throw new Error(`kernel image: no room for ${name} (${size} bytes) in .${section}`);
     if (section === "data") this.dataAt = at + size;
     else this.rodataAt = at + size;
@@ -226,8 +275,9 @@ export class Kernel {
   /** Memory that boot takes for good (alloc_bootmem): zeroed, from the flat window. */
   bootmem(size: number, align = 64): number {
     const at = Math.ceil(this.bootAt / align) * align;
-    const limit = Math.min(this.machine.memory.flatBytes, this.bootLimit);
+    const limit = Math.min(this.region.lowEnd, this.bootLimit);
     if (at + size > limit) {
+      this.onBootmemShortage?.(size);
       throw new Error(`bootmem: ${size} bytes do not fit below 0x${limit.toString(16)}`);
     }
     this.bootAt = at + size;

@@ -6,7 +6,6 @@
 import {
   LOST,
   cpu,
-  type Cpu,
   finished,
   giveWay,
   isFinished,
@@ -14,7 +13,7 @@ import {
   type Program,
   type Running,
 } from "../../emulator/cpu/cpu.ts";
-import { M, peekPtr, pokePtr, virtualOf } from "../abi/ram.ts";
+import { M, virtualOf } from "../abi/ram.ts";
 import {
   addFunction,
   functionNamed,
@@ -23,30 +22,23 @@ import {
   setLinkedVersion,
   type FunctionInfo,
 } from "./function-table.ts";
+import { popFrame, pushFrame } from "./frames.ts";
 import type { Kernel, KernelSymbol } from "./kernel.ts";
-import {
-  BODY_OFFSET,
-  CALL_SITES,
-  FUNCTION_BYTES,
-  PPC64_FRAME_BYTES,
-  PPC64_LINK_OFFSET,
-  RETURN_OFFSET,
-  functionText,
-  type CallSite,
-} from "./text.ts";
+import { BODY_OFFSET, CALL_SITES, FUNCTION_BYTES, RETURN_OFFSET, functionText, type CallSite } from "./text.ts";
 
 /** Time of a call, entry to return, without what the body does. */
 const CALL_NS = 6;
+export { beginStack, frameAt } from "./frames.ts";
 export { FUNCTION_BYTES, RETURN_OFFSET, type CallSite };
 
 /** Physical text address per function id; 0 while not linked. */
-const textAddress: number[] = [0];
+let textAddress: number[] = [0];
 /** Probes armed per function id; looked at on every entry. */
 let probes = new Uint8Array(4096);
 
 /** Return addresses into each function as virtual addresses, ready to be pushed. */
-let returnLo = new Uint32Array(4096);
-let returnHi = new Uint32Array(4096);
+let returnLo: Uint32Array = new Uint32Array(4096);
+let returnHi: Uint32Array = new Uint32Array(4096);
 
 /** A probe: `remaining` entries pass, then `hit` runs before the body, in the context of the caller. */
 interface Probe {
@@ -102,49 +94,6 @@ function leave(caller: number): void {
     c.sp = fp + 16;
   } else popFrame(c);
   c.functionId = caller;
-}
-
-/** The frames of other platforms: i386's and ia64's like x86_64's, ppc64's as its ABI has them. */
-function pushFrame(c: Cpu, returns: number): void {
-  const { fp } = c;
-  if (!M.little) {
-    // The link register goes into the caller's frame; r1 points at the chain, whatever lies below it.
-    pokePtr(fp + PPC64_LINK_OFFSET, returns);
-    c.sp -= PPC64_FRAME_BYTES;
-    pokePtr(c.sp, fp);
-  } else {
-    const word = M.word8 ? 8 : 4;
-    c.sp -= 2 * word;
-    pokePtr(c.sp, fp);
-    pokePtr(c.sp + word, returns);
-  }
-  c.fp = c.sp;
-}
-
-function popFrame(c: Cpu): void {
-  const { fp } = c;
-  c.fp = peekPtr(fp);
-  c.sp = fp + (M.little ? (M.word8 ? 16 : 8) : PPC64_FRAME_BYTES);
-}
-
-/**
- * A CPU or task is to begin on a stack whose free part ends at `top`: nobody called what it runs there. ppc64 keeps a
- * function's return address in its caller's frame, so that there must be one.
- */
-export function beginStack(registers: { sp: number; fp: number }, top: number): void {
-  registers.sp = top;
-  registers.fp = 0;
-  if (M.little) return;
-  registers.sp -= PPC64_FRAME_BYTES;
-  registers.fp = registers.sp;
-  pokePtr(registers.sp, 0);
-}
-
-/** The frame whose chain word is at `frame`: where it returns to (physical), and its caller's frame (0: none). */
-export function frameAt(frame: number): { readonly returns: number; readonly next: number } {
-  const next = peekPtr(frame);
-  if (!M.little) return { returns: next === 0 ? 0 : peekPtr(next + PPC64_LINK_OFFSET), next };
-  return { returns: peekPtr(frame + (M.word8 ? 8 : 4)), next };
 }
 
 /** To be called first by the function itself: what called it did so by its own call instruction. */
@@ -227,6 +176,8 @@ function register(name: string, module: string | undefined, version: string | un
     hi.set(returnHi);
     returnLo = lo;
     returnHi = hi;
+    links.lo = lo;
+    links.hi = hi;
   }
   return id;
 }
@@ -382,24 +333,55 @@ export function disarmAllProbes(): void {
 export const textAddressOf = (id: number): number => textAddress[id]!;
 
 /** Gives the kernel's own functions their addresses, in the order of their names (so imports do not move them). */
-export function linkFunctions(kernel: Kernel, start: number, bytes: number): void {
+export function linkFunctions(kernel: Kernel, start: number, bytes: number): Links {
   setLinkedVersion(kernel.flavour.version);
   const own = functions
     .filter((f) => f.module === undefined && isLinked(f))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id - b.id));
   const room = Math.floor(bytes / FUNCTION_BYTES);
   if (own.length > room) throw new Error(`kernel image: ${own.length} functions do not fit into .text`);
-  byAddress.clear();
+  // Tables of its own: another kernel on the machine keeps its functions where they are.
+  installLinks({
+    text: functions.map(() => 0),
+    lo: new Uint32Array(returnLo.length),
+    hi: new Uint32Array(returnHi.length),
+    byAddress: new Map(),
+  });
+  const mine = links;
   placeFunctions(kernel, own, start);
-  for (const f of functions) if (f.module !== undefined || !isLinked(f)) textAddress[f.id] = 0;
   kernel.functionName = (id) => functions[id]?.name ?? "?";
-  kernel.functionAt = (addr) => functionAt(addr);
+  kernel.functionAt = (addr) => functionAt(mine.byAddress, addr);
+  return mine;
 }
 
-const byAddress = new Map<number, string>();
+/** Where a kernel's functions are. */
+export interface Links {
+  text: number[];
+  lo: Uint32Array;
+  hi: Uint32Array;
+  readonly byAddress: Map<number, string>;
+}
+let links: Links = { text: textAddress, lo: returnLo, hi: returnHi, byAddress: new Map() };
+
+/** Makes the functions lie where a kernel has them. */
+export function installLinks(next: Links): void {
+  links = next;
+  // Functions that were defined after that kernel was linked have no address in it.
+  while (next.text.length < functions.length) next.text.push(0);
+  if (next.lo.length < returnLo.length) {
+    const [lo, hi] = [new Uint32Array(returnLo.length), new Uint32Array(returnLo.length)];
+    lo.set(next.lo);
+    hi.set(next.hi);
+    next.lo = lo;
+    next.hi = hi;
+  }
+  textAddress = next.text;
+  returnLo = next.lo;
+  returnHi = next.hi;
+}
 
 /** Functions are FUNCTION_BYTES long and aligned to that within their image. */
-function functionAt(addr: number): string | undefined {
+function functionAt(byAddress: ReadonlyMap<number, string>, addr: number): string | undefined {
   for (let at = addr & ~15, tries = 0; tries < FUNCTION_BYTES / 16; at -= 16, tries++) {
     const name = byAddress.get(at);
     if (name !== undefined) return name;
@@ -427,7 +409,7 @@ function placeFunctions(kernel: Kernel, own: readonly FunctionInfo[], start: num
     textAddress[info.id] = at;
     returnLo[info.id] = returns;
     returnHi[info.id] = returns < 2 ** 32 ? baseHi : baseHi + 1;
-    byAddress.set(at, info.name);
+    links.byAddress.set(at, info.name);
     M.u8.set(functionText(model, info.id), at);
     kernel.symbols.set(info.name, { name: info.name, addr: at, size: FUNCTION_BYTES, letter: "T" });
   });

@@ -34,7 +34,7 @@ export function init_load_average(k: Kernel): void {
 function count_active_tasks(): number {
   let active = 0;
   const runningAt = K.offsetOf(runqueue, "nr_running");
-  for (const p of K.percpu) active += peekLong(p.rq.addr + runningAt);
+  for (const { id } of K.cpus) active += peekLong(K.percpu[id]!.rq.addr + runningAt);
   for (const task of K.tasks.values()) if (task.s.state === TASK_UNINTERRUPTIBLE && !task.onRunqueue) active++;
   return active;
 }

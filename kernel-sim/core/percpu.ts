@@ -59,16 +59,17 @@ const runqueues = DEFINE_PER_CPU("runqueues", runqueue);
 export function init_percpu(k: Kernel, makeLock: (k: Kernel, addr: number, cpuId: number) => Spinlock): void {
   const pdaSize = k.sizeOf(x8664_pda);
   const pdaBase = k.staticBytes("cpu_pda", pdaSize * NR_CPUS, 64, "data", array(x8664_pda, NR_CPUS));
-  for (let id = k.machine.cpus.length; id < NR_CPUS; id++) k.view(x8664_pda, pdaBase + id * pdaSize).cpunumber = -1;
+  for (let id = 0; id < NR_CPUS; id++)
+    if (!k.cpus.some((c) => c.id === id)) k.view(x8664_pda, pdaBase + id * pdaSize).cpunumber = -1;
   k.perCpuAreas = setup_per_cpu_areas(k, NR_CPUS);
-  for (const c of k.machine.cpus) {
+  for (const c of k.cpus) {
     const pda = k.view(x8664_pda, pdaBase + c.id * pdaSize);
     const rq = k.view(runqueue, k.perCpuAreas.addressOf(runqueues, c.id));
     const irqStack = bootCpuBytes(k, c, "boot_cpu_stack", IRQ_STACK_BYTES);
     const exceptionStacks = bootCpuBytes(k, c, "boot_exception_stacks", N_EXCEPTION_STACKS * EXCEPTION_STACK_BYTES);
     pda.irqcount = -1;
     pokeWord(pda.addr + k.offsetOf(x8664_pda, "data_offset"), k.perCpuAreas.offsetOf(c.id));
-    k.percpu.push({
+    k.percpu[c.id] = {
       cpu: c,
       pda,
       rq,
@@ -90,13 +91,13 @@ export function init_percpu(k: Kernel, makeLock: (k: Kernel, addr: number, cpuId
       watchdogStale: 0,
       watchdogTouches: 0,
       softirqPendingAt: pda.addr + k.offsetOf(x8664_pda, "__softirq_pending"),
-    });
+    };
   }
 }
 
 /** Memory of a CPU that the first one has in the kernel image, because it needs it before there is an allocator. */
 function bootCpuBytes(k: Kernel, c: Cpu, name: string, bytes: number): number {
-  return c.id === 0 ? k.staticBytes(name, bytes, 4096, "data", array(char, bytes)) : k.bootmem(bytes, 4096);
+  return c === k.bootCpu ? k.staticBytes(name, bytes, 4096, "data", array(char, bytes)) : k.bootmem(bytes, 4096);
 }
 
 export type SoftirqAction = () => Running;

@@ -13,7 +13,8 @@ import type { Task } from "./task.ts";
 export function init_task_resources(k: Kernel): void {
   init_files_and_fs(k);
   signals_init(k);
-  for (const { idle } of k.percpu) {
+  for (const { id } of k.cpus) {
+    const { idle } = k.percpu[id]!;
     share_files(idle, k.symbol("init_files"), k.symbol("init_fs"));
     idle.s.active_mm = k.symbol("init_mm");
   }

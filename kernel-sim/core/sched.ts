@@ -35,7 +35,8 @@ export function init_sched(): void {
   queueOffset = K.offsetOf(prio_array, "queue");
   bitmapOffset = K.offsetOf(prio_array, "bitmap");
   threadCpuOffset = K.offsetOf(thread_info, "cpu");
-  for (const p of K.percpu) {
+  for (const { id } of K.cpus) {
+    const p = K.percpu[id]!;
     for (let a = 0; a < 2; a++) {
       const base = p.rq.arrays + a * arraySize;
       const headBytes = M.word8 ? 16 : 8;
@@ -162,7 +163,8 @@ function chooseCpu(task: Task): PerCpu {
   const home = K.percpu[task.cpuId]!;
   if (task.bound) return home;
   if (home.current === home.idle && home.rq.nr_running === 0 && home.cpu.program) return home;
-  for (const p of K.percpu) {
+  for (const { id } of K.cpus) {
+    const p = K.percpu[id]!;
     if (p.current === p.idle && p.rq.nr_running === 0 && p.cpu.program && !p.idle.s.exit_state) return p;
   }
   return home;

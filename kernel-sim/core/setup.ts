@@ -39,7 +39,7 @@ export function setup_arch(k: Kernel): void {
 
 function setup_memory_region(k: Kernel): void {
   const e820 = k.view(e820map, k.static("e820", e820map));
-  const ranges = k.machine.memory.map.slice(0, E820MAX);
+  const ranges = k.region.e820.slice(0, E820MAX);
   e820.nr_map = ranges.length;
   ranges.forEach((range, i) => {
     const entry = e820.map + i * k.sizeOf(e820entry);

@@ -33,7 +33,10 @@ export function signals_init(k: Kernel): void {
   const hand = k.view(sighand_struct, k.static("init_sighand", sighand_struct));
   hand.siglock.lock = 1;
   k.sighandCache = kmem_cache_create("sighand_cache", k.sizeOf(sighand_struct), 64);
-  for (const { idle } of k.percpu) share_signals(idle, k.symbol("init_signals"), k.symbol("init_sighand"));
+  for (const { id } of k.cpus) {
+    const { idle } = k.percpu[id]!;
+    share_signals(idle, k.symbol("init_signals"), k.symbol("init_sighand"));
+  }
 }
 
 /** A task without signals pending, which uses these handlers. */

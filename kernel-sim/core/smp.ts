@@ -21,7 +21,7 @@ export type NmiCallback = (c: Cpu, regs: number) => void;
 export function dump_smp_call_function(func: CallFunction, how: "ipi" | "nmi"): void {
   const { machine } = K;
   K.callFunction = func;
-  for (const c of machine.cpus) {
+  for (const c of K.cpus) {
     if (c === cpu) continue;
     if (how === "nmi") machine.ioApic.sendLanding(c, "nmi", "freeze", cpu.clock);
     else machine.ioApic.sendIpi(c, CALL_FUNCTION_VECTOR, cpu.clock);

@@ -83,7 +83,7 @@ export function makeTask(
   s.prio = 120;
   s.static_prio = 120;
   s.time_slice = 100;
-  s.cpus_allowed = options.bound ? 1 << (options.cpuId ?? 0) : 2 ** k.machine.cpus.length - 1;
+  s.cpus_allowed = options.bound ? 1 << (options.cpuId ?? 0) : k.cpus.reduce((mask, c) => mask + 2 ** c.id, 0);
   s.flags = options.kernelThread ? PF_KTHREAD : 0;
   s.usage = 2;
   for (const field of ["run_list", "tasks", "children", "sibling"]) INIT_LIST_HEAD(offsets(field));

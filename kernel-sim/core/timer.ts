@@ -83,17 +83,21 @@ export function init_timers(bootSeconds: number): void {
 
 /** Starts the local APIC timers: one tick per jiffy and CPU, evenly spread within the tick as Linux does. */
 export function start_ticks(): void {
-  const { cpus, events } = K.machine;
-  const { tickNs } = K.time;
+  const kernel = K;
+  const { cpus, machine, time } = kernel;
+  const { events } = machine;
+  const { tickNs } = time;
   for (const c of cpus) {
     const event = makeEvent(`apic-timer.cpu${c.id}`, (fired) => {
+      // Its local APIC was disabled, or another system has it now: this timer is no more.
+      if (!c.apic.isEnabled || c.domain !== kernel) return;
       // A tick that nobody took yet swallows the next ones: a CPU with interrupts off costs no event until it takes it.
       if (c.apic.isRequested(LOCAL_TIMER_VECTOR)) {
-        K.time.sleepingTicks[c.id] = fired;
+        time.sleepingTicks[c.id] = fired;
         return;
       }
       c.apic.request(LOCAL_TIMER_VECTOR, fired.at);
-      K.machine.ioApic.onRequest(c, fired.at);
+      machine.ioApic.onRequest(c, fired.at);
       events.arm(fired, fired.at + tickNs);
     });
     events.arm(event, events.now + tickNs + Math.floor((c.id * tickNs) / cpus.length));

@@ -69,7 +69,8 @@ export function trap_init(): void {
     const { id } = exception?.[0] ?? INTERRUPTS.get(vector) ?? device;
     set_gate(idt + vector * K.sizeOf(gate_struct), textAddressOf(id), exception?.[1] ?? 0);
   }
-  for (const p of K.percpu) {
+  for (const { id } of K.cpus) {
+    const p = K.percpu[id]!;
     const ist = K.perCpuAreas.addressOf(init_tss, p.cpu.id) + K.offsetOf(tss_struct, "ist");
     for (let i = 0; i < N_EXCEPTION_STACKS; i++)
       pokePtr(ist + i * 8, p.exceptionStacks + (i + 1) * EXCEPTION_STACK_BYTES);

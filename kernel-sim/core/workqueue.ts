@@ -45,7 +45,7 @@ export class CpuWorkqueue {
 
 export const init_workqueues = kfunc("init_workqueues", function* () {
   K.workqueues = K.machine.cpus.map((c) => new CpuWorkqueue(c.id));
-  for (const c of K.machine.cpus) {
+  for (const c of K.cpus) {
     const wq = K.workqueues[c.id]!;
     yield* kernel_thread_on(`events/${c.id}`, () => worker_thread(wq), c.id);
   }

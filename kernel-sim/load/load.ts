@@ -118,7 +118,7 @@ export const start_load = kfunc("start_load", function* (options: LoadOptions) {
     load.running++;
   }
   for (const [i, process] of load.processes.entries()) {
-    yield* do_fork(process.name, () => load_main(load, process), i % K.machine.cpus.length);
+    yield* do_fork(process.name, () => load_main(load, process), K.cpus[i % K.cpus.length]!.id);
   }
   return load;
 });

@@ -104,17 +104,19 @@ export class PageAllocator {
       lru: offset("lru"),
     };
     this.pageStructBytes = k.sizeOf(page_struct);
-    this.maxPfn = Math.floor(memory.endOfRam / FRAME_SIZE);
+    this.maxPfn = Math.floor(Math.min(memory.endOfRam, k.region.e820.at(-1)!.end) / FRAME_SIZE);
     const flatPfn = Math.floor(memory.flatBytes / FRAME_SIZE);
     const mapBytes = Math.ceil((this.maxPfn * this.pageStructBytes) / FRAME_SIZE) * FRAME_SIZE;
     const highPages = Math.max(0, this.maxPfn - flatPfn);
     const bitmapBytes = Math.ceil((Zone.mapBytes(flatPfn) + Zone.mapBytes(highPages)) / FRAME_SIZE) * FRAME_SIZE;
-    let highStart = flatPfn;
+    // Memory kept for a crash kernel begins in the flat window and may end above it.
+    const reservedTo = k.region.reserved.reduce((end, range) => Math.max(end, range.end), 0);
+    let highStart = Math.max(flatPfn, Math.ceil(reservedTo / FRAME_SIZE));
     if (highPages * FRAME_SIZE > 2 * (mapBytes + bitmapBytes)) {
-      this.memMap = memory.flatBytes;
+      this.memMap = highStart * FRAME_SIZE;
       highStart += (mapBytes + bitmapBytes) / FRAME_SIZE;
       const last = highStart * FRAME_SIZE - 1;
-      if (!memory.map.some((r) => r.type === "ram" && r.start <= this.memMap && r.end > last)) {
+      if (!k.region.e820.some((r) => r.type === "ram" && r.start <= this.memMap && r.end > last)) {
         throw new Error(
           `memory map: no ${mapBytes + bitmapBytes} bytes of RAM in one piece at 0x${this.memMap.toString(16)} for mem_map`,
         );
@@ -145,18 +147,23 @@ export class PageAllocator {
   private fill(flatPfn: number, highStart: number): void {
     const k = K;
     const { memory } = k.machine;
-    const left = memory.flatBytes - k.bootAt;
+    const left = k.region.lowEnd - k.bootAt;
     const normalPfn = Math.ceil((k.bootAt + left * BOOTMEM_SHARE) / FRAME_SIZE);
     k.bootLimit = normalPfn * FRAME_SIZE;
     for (let pfn = 0; pfn < normalPfn; pfn++) reserve(pfn, ZONE_NORMAL);
     for (let pfn = flatPfn; pfn < highStart; pfn++) reserve(pfn, ZONE_HIGHMEM);
-    for (const range of memory.map) {
+    const lowPfn = Math.floor(Math.min(k.region.lowEnd, memory.flatBytes) / FRAME_SIZE);
+    for (let pfn = lowPfn; pfn < flatPfn; pfn++) reserve(pfn, ZONE_NORMAL);
+    for (const range of k.region.e820) {
       if (range.type !== "ram") continue;
       const start = Math.ceil(range.start / FRAME_SIZE);
       const end = Math.floor(range.end / FRAME_SIZE);
       const normal = this.zones[ZONE_NORMAL]!;
       const high = this.zones[ZONE_HIGHMEM]!;
-      normal.addRange(Math.max(start, normalPfn), Math.min(end, flatPfn));
+      normal.addRange(Math.max(start, normalPfn), Math.min(end, lowPfn));
+      // What lies below a crash kernel's own part and is given to it all the same: the first 640 KiB, without page 0.
+      if (k.region.start > 0)
+        normal.addRange(Math.max(start, 1), Math.min(end, Math.floor(k.region.start / FRAME_SIZE)));
       high.addRange(Math.max(start, highStart), end);
     }
   }

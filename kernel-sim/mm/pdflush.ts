@@ -50,7 +50,7 @@ export const pdflush_init = kfunc("pdflush_init", function* () {
   if (K.pdflush) return;
   K.pdflush = new Pdflush();
   for (let i = 0; i < MIN_PDFLUSH_THREADS; i++) {
-    yield* kernel_thread("pdflush", () => pdflush(), i % K.machine.cpus.length);
+    yield* kernel_thread("pdflush", () => pdflush(), K.cpus[i % K.cpus.length]!.id);
   }
   yield* mod_timer(K.pdflush.timer, K.time.jiffies + writebackControl().limits.writebackTicks);
 });

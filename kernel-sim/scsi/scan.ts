@@ -55,7 +55,7 @@ export const scsi_add_host = kfunc("scsi_add_host", function* (shost: Scsi_Host)
     K.scsi.know(cmd);
     list_add_tail(cmd.eh_entry, shost.free_list);
   }
-  const cpuId = shost.host_no % K.machine.cpus.length;
+  const cpuId = K.cpus[shost.host_no % K.cpus.length]!.id;
   const thread = yield* kernel_thread(`scsi_eh_${shost.host_no}`, () => scsi_error_handler(shost), cpuId);
   shost.ehandler = thread;
   shost.s.ehandler = thread.addr;

@@ -40,10 +40,6 @@ describe("dumplab trial refuses", () => {
     ["crash.trigger=panick", 'got "panick"; did you mean "panic"?'],
     ["crash.cpu=2", "crash.cpu: expected 0 to 1, the CPUs of this machine; got 2"],
     ["dump.dumper=lkcdd", 'did you mean "lkcd"?'],
-    [
-      "dump.dumper=kdump",
-      "dump.dumper: kdump is not part of this version (there are diskdump, lkcd, lkcd-modified, netdump)",
-    ],
     ["dump.devices=[/dev/sdz1]", "dump.devices[0]: no such device: /dev/sdz1 (there are /dev/sda"],
     ["dump.devices=[/dev/sdb1, /dev/sdb1]", "dump.devices: /dev/sdb1 is there twice"],
     [

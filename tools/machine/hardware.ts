@@ -21,8 +21,9 @@ import { isLkcdDumper } from "../scenario/dumpers.ts";
 import type { AdapterScenario, DiskFault, DiskScenario, PartitionScenario, Scenario } from "../scenario/scenario.ts";
 import { ADAPTERS } from "./adapters.ts";
 import { openMemoryImage, type ImageRange } from "./memory-image.ts";
-import { flatBytesOf, imageBaseOf, memoryMapOf } from "./memory-map.ts";
 import { buildNetwork, isNetworked, type Network } from "./network.ts";
+import { flatBytesFor } from "./crash-region.ts";
+import { imageBaseOf, memoryMapOf } from "./memory-map.ts";
 
 const SECTOR = 512;
 /** Adapters sit in PCI slots from this one on, one interrupt line each. */
@@ -219,7 +220,7 @@ export function buildMachine(scenario: Scenario, seed: number): BareMachine {
     for (const { start, end } of image.ranges)
       map.push({ start: imageBase + start, end: imageBase + end, type: "preserved" });
   }
-  const pool = poolFor(flatBytesOf(scenario.memory.sizeBytes));
+  const pool = poolFor(flatBytesFor(scenario));
   const machine = new Machine({
     cpus: scenario.cpus,
     seed,

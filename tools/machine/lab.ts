@@ -19,6 +19,7 @@ import { ADAPTERS } from "./adapters.ts";
 import type { DumperRun, MayWrite } from "./dumper.ts";
 import { DUMPER_KINDS } from "./dumpers.ts";
 import type { Hardware } from "./hardware.ts";
+import { firstKernelOf } from "./crash-region.ts";
 
 const SECTOR = 512;
 
@@ -88,6 +89,7 @@ export function bootLab(hardware: Hardware, scenario: Scenario): Lab {
       nmiWatchdog: scenario.crash.trigger === "nmi_watchdog",
     },
     init: () => init(lab),
+    ...firstKernelOf(scenario, machine),
   });
   const lab: Lab = {
     ...{ hardware, kernel, scenario, dumpPartitions: dumpPartitionsOf(hardware, scenario) },
@@ -113,7 +115,7 @@ const init = kfunc("init_lab", function* (lab: Lab) {
   for (const { loadModules } of drivers) loadModules();
   for (const { probe } of drivers) yield* probe();
   yield* sd_attach_all();
-  lab.dumper = yield* DUMPER_KINDS[lab.scenario.dump.dumper]!.start(lab);
+  lab.dumper = yield* DUMPER_KINDS[lab.scenario.dump.dumper].start(lab);
   const { load, memory } = lab.scenario;
   fillMemory(memory.inUseFraction);
   const stated = load.startNs !== null && load.startNs > cpu.clock ? load.startNs : undefined;

@@ -1,5 +1,6 @@
 // What a scenario must satisfy beyond its schema: things fit into each other and name what exists.
 import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf } from "../machine/adapters.ts";
+import { crashKernelComplaints } from "../machine/crash-region.ts";
 import type { ScenarioDocument } from "./document.ts";
 import { isLkcdDumper } from "./dumpers.ts";
 import { lkdtmTrigger } from "./lkdtm.ts";
@@ -56,6 +57,7 @@ export function complaintsAboutMachine(scenario: Scenario): string[] {
     ...loadComplaints(scenario),
     ...crashComplaints(scenario),
     ...lkcdComplaints(scenario),
+    ...crashKernelComplaints(scenario),
   ];
 }
 

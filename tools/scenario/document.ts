@@ -84,6 +84,13 @@ export interface ScenarioDocument {
     at?: MomentDocument;
     initTargets?: "monarch" | "all";
   };
+  kdump?: {
+    crashkernel?: SizeText;
+    at?: SizeText;
+    irqpoll?: boolean;
+    resetDevices?: boolean;
+    damageOffset?: number;
+  };
   damage?: DamageDocument[];
   limits?: { virtualTime?: TimeText; hostEvents?: number };
 }

@@ -1,9 +1,6 @@
 // The dump mechanisms by name, and what the white paper measured of them (chapter 3.6).
 import type { Dumper } from "./scenario.ts";
 
-/** Those that this version can run; the others are names that scenarios may already use. */
-export const AVAILABLE_DUMPERS: readonly Dumper[] = ["diskdump", "lkcd", "lkcd-modified", "netdump"];
-
 /** LKCD as it was, or with the tester's changes: both take a swap partition. */
 export const isLkcdDumper = (dumper: Dumper): boolean => dumper === "lkcd" || dumper === "lkcd-modified";
 

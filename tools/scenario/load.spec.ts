@@ -129,7 +129,6 @@ describe("what a file says", () => {
 
   test("asking for the dumper that a scenario has anyway changes nothing", () => {
     expect(loadScenario("learn", [], "diskdump").source.overrides).toEqual([]);
-    expect(() => loadScenario("learn", [], "kdump")).toThrow("dump.dumper: kdump is not part of this version");
   });
 
   test("two ways to write one machine have one hash; another machine has another", () => {
@@ -246,7 +245,6 @@ describe("a mistake is named with its place", () => {
       'damage[0].kind: expected one of flipDumpedBit, writeOutsidePartition, dropCompletion, damageModule; got "hammer"',
     ],
     ["a key of another kind of damage", "damage: [{ kind: dropCompletion, page: 3 }]", "damage[0].page: unknown key"],
-    ["a dumper that is still to come", "dump: { dumper: kdump }", "dump.dumper: kdump is not part of this version"],
     ["an image that is not there", "memory: { image: /nowhere/ram.core }", "image: no such file: /nowhere/ram.core"],
   ];
   test.each(mistakes)("%s", (_title, text, message) => {

@@ -7,7 +7,7 @@ import { scenarioFolder } from "../paths.ts";
 import { ADAPTERS, ADAPTER_CHOICES, DEFAULT_ADAPTER_TYPE } from "../machine/adapters.ts";
 import { complaintsAboutChoices, complaintsAboutMachine } from "./check.ts";
 import type { ScenarioDocument } from "./document.ts";
-import { AVAILABLE_DUMPERS, DEFAULT_DUMPER } from "./dumpers.ts";
+import { DEFAULT_DUMPER } from "./dumpers.ts";
 import { isTree, merge, setAt, type Tree } from "./merge.ts";
 import { diskName, ideDiskName, resolveScenario } from "./resolve.ts";
 import type { Dumper, Scenario } from "./scenario.ts";
@@ -208,10 +208,6 @@ function applyOverride(tree: Tree, override: string): Tree {
 
 function complaintsAboutHost(scenario: Scenario): string[] {
   const complaints: string[] = [];
-  const { dumper } = scenario.dump;
-  if (!AVAILABLE_DUMPERS.includes(dumper)) {
-    complaints.push(`dump.dumper: ${dumper} is not part of this version (there are ${AVAILABLE_DUMPERS.join(", ")})`);
-  }
   const images = scenario.adapters.flatMap((adapter) => adapter.disks).map((disk) => disk.imagePath);
   for (const path of [scenario.memory.imagePath, ...images]) {
     if (path !== null && !existsSync(path)) complaints.push(`image: no such file: ${path}`);

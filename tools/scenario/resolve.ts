@@ -99,6 +99,13 @@ export function resolveScenario(document: ScenarioDocument, source: ScenarioSour
           }
         : null,
     },
+    kdump: {
+      crashkernelBytes: size(document.kdump?.crashkernel ?? "24MiB"),
+      crashkernelAt: document.kdump?.at === undefined ? null : size(document.kdump.at),
+      irqpoll: document.kdump?.irqpoll ?? true,
+      resetDevices: document.kdump?.resetDevices ?? true,
+      damageOffset: document.kdump?.damageOffset ?? null,
+    },
     crash: {
       trigger: (crash.at?.function && lkdtmTrigger(crash.at.function.type)) ?? crash.trigger ?? "os_init",
       context: crash.context ?? "any",

@@ -25,6 +25,7 @@ export interface Scenario {
   readonly dump: DumpScenario;
   readonly network: NetworkScenario;
   readonly netdump: NetdumpScenario;
+  readonly kdump: KdumpScenario;
   readonly crash: CrashScenario;
   /** Deliberate damage, to show that the oracles see it. Empty in an honest trial. */
   readonly damage: readonly Damage[];
@@ -234,6 +235,18 @@ export interface SpoofScenario {
   readonly command: (typeof SPOOF_COMMANDS)[number];
   readonly everyNs: number;
   readonly magic: string;
+}
+
+/** The crash kernel of kdump and mkdump. */
+export interface KdumpScenario {
+  /** Bytes that `crashkernel=` keeps, and where from; null: right behind the kernel's own low memory. */
+  readonly crashkernelBytes: number;
+  readonly crashkernelAt: number | null;
+  /** On the capture kernel's command line. */
+  readonly irqpoll: boolean;
+  readonly resetDevices: boolean;
+  /** Damages a byte of the loaded image before the crash; null: none. */
+  readonly damageOffset: number | null;
 }
 
 export const CRASH_TRIGGERS = ["os_init", "nmi_switch", "nmi_watchdog", "panic", "oops", "bug", "sysrq_c"] as const;

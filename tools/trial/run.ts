@@ -63,6 +63,7 @@ export function runTrialOn(
   const witness = observe(lab, phase);
   applyDamage(lab, scenario);
   machine.run(scenario.limits.virtualTimeNs);
+  lab.kernel.enter();
   hardware.settle?.();
   damageAfterDump(lab, scenario);
   const judgement = judge(lab, scenario, witness);

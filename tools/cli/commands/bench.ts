@@ -14,9 +14,8 @@ import { Progress } from "../../campaign/progress.ts";
 import { campaignReport } from "../../campaign/report.ts";
 import { openResults } from "../../campaign/results.ts";
 import { parseSeedRange, parseShard, seedsOf } from "../../campaign/seeds.ts";
-import { AVAILABLE_DUMPERS } from "../../scenario/dumpers.ts";
 import { scenarioHash } from "../../scenario/identity.ts";
-import type { Dumper } from "../../scenario/scenario.ts";
+import { DUMPERS, type Dumper } from "../../scenario/scenario.ts";
 import type { TrialRecord } from "../../trial/types.ts";
 import { version } from "../../version.ts";
 import type { CommandContext } from "../main.ts";
@@ -79,7 +78,7 @@ Examples:
   dumplab bench --seeds 1..10000 --shard 2/8 --json     one of eight machines`,
     )
     .action(async (flags: BenchFlags) => {
-      const dumpers = flags.dumper === "all" ? AVAILABLE_DUMPERS : [flags.dumper];
+      const dumpers = flags.dumper === "all" ? DUMPERS : [flags.dumper];
       if (flags.curve && flags.sweep !== undefined) throw new UsageError("--curve is a --sweep: give one of them");
       const swept = flags.curve ? LOAD_CURVE : flags.sweep;
       const sweep = swept === undefined ? undefined : parseSweep(swept);

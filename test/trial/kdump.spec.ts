@@ -1,0 +1,62 @@
+// Goal: kdump and mkdump save what diskdump saves, by a second kernel in reserved memory, and fail where the real ones fail.
+import { describe, expect, test } from "vitest";
+import { loadScenario } from "../../tools/scenario/load.ts";
+import { runTrial } from "../../tools/trial/run.ts";
+import type { TrialResult } from "../../tools/trial/types.ts";
+
+const trial = (seed: number, ...overrides: string[]): TrialResult =>
+  runTrial(loadScenario("learn", overrides), seed, {});
+const text = (result: TrialResult): string => result.console.map((line) => line.text).join("\n");
+
+describe.each(["kdump", "mkdump"])("%s", (dumper) => {
+  test("saves every page as it was when the CPUs had stopped, from a second kernel that probes the adapter as it is", () => {
+    const result = trial(7, `dump.dumper=${dumper}`);
+    expect(result.record).toMatchObject({ outcome: "complete", cause: null, findings: [] });
+    // 64 MiB without the reserve of 24 MiB and the hole below 1 MiB.
+    expect(result.record.dumpedPages).toBe((64 - 24) * 256 - 96);
+    expect(text(result)).toMatch(/Brought up 2 CPUs[^]*Brought up 1 CPUs[^]*saved vmcore/);
+  });
+
+  test("does not start an image that was damaged: the purgatory loops", () => {
+    const { record } = trial(7, `dump.dumper=${dumper}`, "kdump.damageOffset=4711");
+    expect(record).toMatchObject({ outcome: "hang", dumpedPages: 0 });
+    expect(record.cause).toMatch(/sha256 digests do not match/);
+  });
+
+  test("has no crash kernel to go to when the reserve cannot hold its image", () => {
+    const { record } = trial(7, `dump.dumper=${dumper}`, "kdump.crashkernel=4MiB");
+    expect(record).toMatchObject({ outcome: "refused", dumpedPages: 0 });
+    expect(record.cause).toMatch(/no crash kernel is loaded/);
+  });
+
+  test("dies in the capture kernel when its drivers need more than the reserve has", () => {
+    const disks =
+      "[{size: 1GiB, partitions: [{startSector: 63, sectors: 2000000}]}, " +
+      "{size: 1GiB, partitions: [{startSector: 64, sectors: 160000}, {startSector: 160064, sectors: 1800000}]}]";
+    const adapters = `adapters=[{disks: ${disks}}, {disks: []}, {disks: []}, {disks: []}]`;
+    const { record } = trial(7, `dump.dumper=${dumper}`, "kdump.crashkernel=6MiB", adapters);
+    expect(record.outcome).toBe("incomplete");
+    expect(record.cause).toMatch(/ran out of memory in stage "probe"/);
+  }, 30_000);
+
+  test("leaves a CPU behind that sits in an NMI of its own, a second later, and saves memory all the same", () => {
+    const { record } = trial(7, `dump.dumper=${dumper}`, "crash.initTargets=all");
+    const { record: alone } = trial(7, `dump.dumper=${dumper}`, "crash.initTargets=monarch");
+    expect([record.outcome, alone.outcome]).toEqual(["complete", "complete"]);
+    expect(record.virtualNs - alone.virtualNs).toBeGreaterThan(0.9e9);
+  });
+});
+
+test("the same seed gives the same trace twice", () => {
+  const [one, two] = [trial(3, "dump.dumper=kdump"), trial(3, "dump.dumper=kdump")];
+  expect(one.record.traceHash).toBe(two.record.traceHash);
+});
+
+test("a reserve where there is no memory is an error that says so", () => {
+  expect(() => loadScenario("learn", ["dump.dumper=kdump", "kdump.at=60MiB"])).toThrow(
+    /kdump\.crashkernel: there is no RAM/,
+  );
+  expect(() => loadScenario("learn", ["dump.dumper=kdump", "kdump.at=4MiB"])).toThrow(
+    /kdump\.at: expected whole MiB, 12MiB/,
+  );
+});
