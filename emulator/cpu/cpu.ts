@@ -219,13 +219,20 @@ function* takeThenGiveWay(c: Cpu): Generator<void, void, void> {
 }
 
 /** Takes the interrupts that are pending for this CPU now, highest vector first. */
-export function* takeInterrupts(c: Cpu): Generator<void, void, void> {
+export function takeInterrupts(c: Cpu): Running {
   while (c.interruptsEnabled) {
     const vector = c.apic.acknowledge(c.clock);
-    if (vector < 0) return;
+    if (vector < 0) break;
     c.interruptsEnabled = false;
-    yield* c.onInterrupt(vector);
+    const handling = c.onInterrupt(vector);
+    if (!isFinished(handling)) return takeFurtherInterrupts(c, handling);
   }
+  return finished();
+}
+
+function* takeFurtherInterrupts(c: Cpu, handling: Running): Generator<void, void, void> {
+  yield* handling;
+  yield* takeInterrupts(c);
 }
 
 /** Busy for `ns`: time passes, events happen, interrupts are taken if enabled. What udelay comes down to. */
@@ -242,13 +249,31 @@ export function* busyFor(ns: number): Generator<void, void, void> {
 }
 
 /** hlt: until the next interrupt (with interrupts off: for ever). */
-export function* halt(): Generator<void, void, void> {
-  const c = cpu;
-  if (c.attention && c.interruptsEnabled && c.apic.pending(c.clock)) {
-    yield* takeInterrupts(c);
-    return;
+export const halt = (): Program & Running => new Halt() as Program & Running;
+
+/** Hand-made for the same reason as GiveWay: an idle CPU makes one per tick. */
+class Halt {
+  private began = false;
+  private interrupts: Iterator<void, unknown, void> | undefined;
+
+  [Symbol.iterator](): this {
+    return this;
   }
-  c.state = HALT;
-  yield;
-  if (c.attention && c.interruptsEnabled) yield* takeInterrupts(c);
+
+  next(): IteratorResult<void, unknown> {
+    if (this.interrupts !== undefined) return this.interrupts.next();
+    const c = cpu;
+    const due = c.attention && c.interruptsEnabled;
+    if (!this.began) {
+      this.began = true;
+      if (!(due && c.apic.pending(c.clock))) {
+        c.state = HALT;
+        return YIELD;
+      }
+    } else if (!due) return DONE;
+    const taking = takeInterrupts(c);
+    if (isFinished(taking)) return DONE;
+    this.interrupts = taking[Symbol.iterator]();
+    return this.interrupts.next();
+  }
 }

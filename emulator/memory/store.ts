@@ -32,6 +32,8 @@ export class PageStore implements ByteStore {
   private readonly layers: { readonly first: number; readonly end: number; readonly backing: Backing }[] = [];
   /** What an untouched page is: still in the backing that lies under the whole store, or a hole. */
   private readonly untouched: number;
+  /** Whether a page may lie in a frame of its own. */
+  private holdsFrames = false;
 
   constructor(pool: PagePool, name: string, sizeBytes: number, backing?: Backing) {
     this.pool = pool;
@@ -49,7 +51,8 @@ export class PageStore implements ByteStore {
   lay(backing: Backing, firstPage: number, count: number): void {
     const end = firstPage + count;
     const { slots } = this;
-    for (let page = firstPage; page < end; page++) if (slots[page]! > 0) this.pool.release(slots[page]!);
+    for (let page = this.holdsFrames ? firstPage : end; page < end; page++)
+      if (slots[page]! > 0) this.pool.release(slots[page]!);
     slots.fill(UNREAD, firstPage, end);
     this.layers.push({ first: firstPage, end, backing });
   }
@@ -78,6 +81,7 @@ export class PageStore implements ByteStore {
   }
 
   private fetch(page: number): number {
+    this.holdsFrames = true;
     const slot = this.pool.allocate();
     if (this.backingOf(page).readPage(page, this.pool.bytes(slot))) return (this.slots[page] = slot);
     this.pool.release(slot);
@@ -99,6 +103,7 @@ export class PageStore implements ByteStore {
   setShared(page: number, slot: number): void {
     const { pool, slots } = this;
     const old = slots[page]!;
+    this.holdsFrames = true;
     slots[page] = pool.share(slot);
     if (old > 0) pool.release(old);
   }
@@ -108,6 +113,7 @@ export class PageStore implements ByteStore {
     const { pool, slots } = this;
     let slot = slots[page]!;
     if (slot > 0 && !pool.isShared(slot)) return slot;
+    this.holdsFrames = true;
     if (!keep) {
       const fresh = pool.allocate();
       if (slot > 0) pool.release(slot);
@@ -166,10 +172,8 @@ export class PageStore implements ByteStore {
 
   /** Gives every page back to the pool: the store is as it was made, what was laid is gone. */
   clear(): void {
-    for (let page = 0; page < this.slots.length; page++) {
-      const slot = this.slots[page]!;
-      if (slot > 0) this.pool.release(slot);
-    }
+    if (this.holdsFrames) for (const slot of this.slots) if (slot > 0) this.pool.release(slot);
+    this.holdsFrames = false;
     this.slots.fill(this.untouched);
     this.layers.length = this.untouched === HOLE ? 0 : 1;
   }

@@ -1,11 +1,21 @@
 // Hardware interrupts (arch/x86_64/kernel/irq.c of 2.6.9): descriptors in RAM, do_IRQ, per-line flow for level triggers.
-import { cpu, giveWay, mustGiveWay, step, type Running } from "../../emulator/cpu/cpu.ts";
+import {
+  cpu,
+  finished,
+  giveWay,
+  isFinished,
+  mustGiveWay,
+  step,
+  type Cpu,
+  type Running,
+} from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, pokePtr, storePtr } from "../abi/ram.ts";
 import { NR_IRQS, irq_desc, irqaction, kernel_stat, softirq_action } from "../abi/structs/sched.ts";
 import { array } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { init_irq_types } from "./irq-chips.ts";
 import { K, this_cpu } from "./kernel.ts";
+import type { PerCpu } from "./percpu.ts";
 import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { common_interrupt } from "./entry.ts";
 import { beginStack, kfunc, textAddressOf } from "./kfunc.ts";
@@ -96,15 +106,14 @@ function count(irq: number): void {
  * common_interrupt and its like: saves the registers on the interrupted stack, moves to the interrupt stack if it was not on one,
  * runs the vector's entry, then softirqs and, on the way back to user mode, the scheduler.
  */
-function* interrupt_entry(vector: number): Generator<void, void, void> {
+function interrupt_entry(vector: number): Running {
   step(ENTRY_NS);
   const c = cpu;
   const p = this_cpu();
-  const { sp, fp, functionId } = c;
+  const interrupted = new Interrupted(c, p);
   const regs = pushInterruptedRegisters();
   p.interruptRegs = regs;
-  // irqcount is -1 off the interrupt stack. It stays up in a context that was abandoned there: its frames are kept.
-  const irqcount = p.pda.irqcount;
+  const { irqcount } = interrupted;
   if (irqcount < 0) {
     // irqstackptr-8: where the registers are; -16: return address in common_interrupt.
     pokePtr(p.irqStackTop - 8, regs);
@@ -119,23 +128,64 @@ function* interrupt_entry(vector: number): Generator<void, void, void> {
   c.functionId = special ? special.entryId : common_interrupt.id;
   p.hardirqDepth++;
   p.pda.irqcount = irqcount + 1;
-  const { sapic } = K.machine;
-  const { taskPriority } = c.apic;
   // ia64_handle_irq: cr.tpr holds back what is not more urgent while the handler runs. Whoever is stopped in here leaves it raised.
-  if (sapic) c.apic.taskPriority = vector >> 4;
-  if (special) yield* special.handler();
-  else yield* do_IRQ(irqOfVector(vector));
-  if (sapic) c.apic.taskPriority = taskPriority;
+  if (K.machine.sapic) c.apic.taskPriority = vector >> 4;
+  const handling = special ? special.handler() : do_IRQ(irqOfVector(vector));
+  return isFinished(handling) ? irq_exit(interrupted) : irq_exit_after(handling, interrupted);
+}
+
+function* irq_exit_after(handling: Running, interrupted: Interrupted): Generator<void, void, void> {
+  yield* handling;
+  yield* irq_exit(interrupted);
+}
+
+function irq_exit(interrupted: Interrupted): Running {
+  const { p } = interrupted;
+  if (K.machine.sapic) p.cpu.apic.taskPriority = interrupted.taskPriority;
   p.hardirqDepth--;
-  if (p.hardirqDepth === 0 && p.softirqDepth === 0 && softirq_pending()) yield* K.flavour.core.doSoftirq();
-  c.interruptsEnabled = false;
-  p.pda.irqcount = irqcount;
+  if (p.hardirqDepth === 0 && p.softirqDepth === 0 && softirq_pending()) {
+    const running = K.flavour.core.doSoftirq();
+    if (!isFinished(running)) return iret_after(running, interrupted);
+  }
+  return iret(interrupted);
+}
+
+function* iret_after(running: Running, interrupted: Interrupted): Generator<void, void, void> {
+  yield* running;
+  yield* iret(interrupted);
+}
+
+function iret(interrupted: Interrupted): Running {
+  const { p } = interrupted;
+  cpu.interruptsEnabled = false;
+  p.pda.irqcount = interrupted.irqcount;
   step(EXIT_NS);
-  cpu.sp = sp;
-  cpu.fp = fp;
-  cpu.functionId = functionId;
-  // iret: the interrupted code had interrupts on.
+  cpu.sp = interrupted.sp;
+  cpu.fp = interrupted.fp;
+  cpu.functionId = interrupted.functionId;
+  // The interrupted code had interrupts on.
   cpu.interruptsEnabled = true;
+  return finished();
+}
+
+/** What an interrupt entry needs to go back. */
+class Interrupted {
+  readonly p: PerCpu;
+  readonly sp: number;
+  readonly fp: number;
+  readonly functionId: number;
+  /** -1 off the interrupt stack. It stays up in a context that was abandoned there: its frames are kept. */
+  readonly irqcount: number;
+  readonly taskPriority: number;
+
+  constructor(c: Cpu, p: PerCpu) {
+    this.p = p;
+    this.sp = c.sp;
+    this.fp = c.fp;
+    this.functionId = c.functionId;
+    this.irqcount = p.pda.irqcount;
+    this.taskPriority = c.apic.taskPriority;
+  }
 }
 
 /**

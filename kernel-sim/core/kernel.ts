@@ -3,7 +3,7 @@ import type { Machine } from "../../emulator/cpu/machine.ts";
 import { cpu, type Cpu, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, installRam, type AddressMap, type ImageRanges } from "../abi/ram.ts";
 import { alignOf, layoutOf, sizeOf, type CType, type Fields, type StructType } from "../abi/types.ts";
-import { viewClass, type View } from "../abi/view.ts";
+import { viewClass, type View, type ViewClass } from "../abi/view.ts";
 import type { MemoryRange } from "../../emulator/memory/memory.ts";
 import { installLinks, linkFunctions, type Links } from "./kfunc.ts";
 import { PseudoFiles } from "./procfs.ts";
@@ -109,6 +109,8 @@ export class Kernel {
   /** What differs between kernel versions: everything else is shared. */
   readonly flavour: Flavour;
   readonly symbols = new Map<string, KernelSymbol>();
+  /** Classes of views that were asked for, for the platform that this is. */
+  private readonly viewClasses = new Map<object, unknown>();
   readonly ranges: ImageRanges;
   /** Where the parts of the image start (physical); each ends where the next starts, data at ranges.imageEnd. */
   readonly sections: { readonly text: number; readonly rodata: number; readonly data: number };
@@ -286,7 +288,9 @@ export class Kernel {
 
   /** A view on the struct at `addr`. Keep it; making one per access is slow. */
   view<F extends Fields>(type: StructType<F>, addr: number): View<F> {
-    return new (viewClass(type, this.map.model))(addr);
+    let made = this.viewClasses.get(type) as ViewClass<F> | undefined;
+    if (!made) this.viewClasses.set(type, (made = viewClass(type, this.map.model)));
+    return new made(addr);
   }
 
   sizeOf(type: CType): number {

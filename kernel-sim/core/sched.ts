@@ -4,7 +4,7 @@ import { M, peek32, poke32 } from "../abi/ram.ts";
 import { MAX_PRIO, prio_array, thread_info } from "../abi/structs/sched.ts";
 import { K, current, this_cpu } from "./kernel.ts";
 import { pointed } from "./fault.ts";
-import { calledAt, kfunc, kleaf } from "./kfunc.ts";
+import { calledAt, kfunc, kleaf, kquick } from "./kfunc.ts";
 import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_next } from "./list.ts";
 import type { PerCpu } from "./percpu.ts";
 import {
@@ -210,10 +210,13 @@ export const wake_up_new_task = kfunc("wake_up_new_task", function* (task: Task)
 });
 
 /** The tick's part: slices run down; a task that used its slice up goes to the expired array. */
-export const scheduler_tick = kfunc("scheduler_tick", function* () {
+export const scheduler_tick = kquick("scheduler_tick", () => {
   const p = this_cpu();
+  return p.current === p.idle ? finished() : shorten_slice(p);
+});
+
+function* shorten_slice(p: PerCpu): Generator<void, void, void> {
   const task = p.current;
-  if (task === p.idle) return;
   yield* spin_lock(p.rqLock);
   const left = task.s.time_slice - 1;
   if (left > 0) task.s.time_slice = left;
@@ -224,7 +227,7 @@ export const scheduler_tick = kfunc("scheduler_tick", function* () {
     p.needResched = true;
   }
   spin_unlock(p.rqLock);
-});
+}
 
 /** On the way back to user mode: interrupts may have asked for another task. */
 export function cond_resched(): Running {
@@ -238,10 +241,10 @@ export const cpu_idle = kfunc("cpu_idle", function* () {
   }
 });
 
-export const default_idle = kfunc("default_idle", function* () {
+export const default_idle = kquick("default_idle", () =>
   // No preemption point between the test and the halt: sti; hlt.
-  if (!this_cpu().needResched) yield* halt();
-});
+  this_cpu().needResched ? finished() : halt(),
+);
 
 /** Sets the running task's state, e.g. before schedule(). */
 export const set_current_state = kleaf("set_current_state", (state: number) => {

@@ -1,11 +1,21 @@
 // Softirqs and tasklets (kernel/softirq.c of 2.6.9). Pending bits live in the pda, tasklets in RAM.
-import { cpu, finished, giveWay, mustGiveWay, preempt, step, type Running } from "../../emulator/cpu/cpu.ts";
+import {
+  cpu,
+  finished,
+  giveWay,
+  isFinished,
+  mustGiveWay,
+  preempt,
+  step,
+  type Running,
+} from "../../emulator/cpu/cpu.ts";
 import { M, peek32, poke32, storePtr } from "../abi/ram.ts";
 import { tasklet_struct } from "../abi/structs/base.ts";
 import { softirq_action } from "../abi/structs/sched.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K, this_cpu } from "./kernel.ts";
-import { kfunc, textAddressOf } from "./kfunc.ts";
+import { kfunc, kquick, textAddressOf } from "./kfunc.ts";
+import type { PerCpu } from "./percpu.ts";
 import { local_irq_disable, local_irq_restore, local_irq_save } from "./spinlock.ts";
 import { msleep } from "./timer.ts";
 
@@ -65,24 +75,47 @@ export function raise_softirq(nr: number): Running {
 }
 
 /** Runs what is pending, with interrupts on; at most 10 rounds. Called with interrupts off, returns so. */
-export const do_softirq = kfunc("do_softirq", function* () {
+export const do_softirq = kquick("do_softirq", () => {
   const p = this_cpu();
   p.softirqDepth++;
-  for (let round = 0; round < MAX_SOFTIRQ_RESTART; round++) {
+  return runRounds(p, 0);
+});
+
+function runRounds(p: PerCpu, from: number): Running {
+  for (let round = from; round < MAX_SOFTIRQ_RESTART; round++) {
     const pending = peek32(p.softirqPendingAt);
     if (pending === 0) break;
     poke32(p.softirqPendingAt, 0);
     cpu.interruptsEnabled = true;
-    if (mustGiveWay()) yield* giveWay(cpu);
-    for (let nr = 0; nr < 6; nr++) {
-      if ((pending & (1 << nr)) === 0) continue;
-      const action = K.softirqs.actions[nr];
-      if (action) yield* action();
-    }
+    const running = mustGiveWay() ? runFurtherActions(giveWay(cpu), pending, 0) : runActions(pending, 0);
+    if (!isFinished(running)) return runFurtherRounds(running, p, round + 1);
     local_irq_disable();
   }
   p.softirqDepth--;
-});
+  return finished();
+}
+
+function* runFurtherRounds(running: Running, p: PerCpu, from: number): Generator<void, void, void> {
+  yield* running;
+  local_irq_disable();
+  yield* runRounds(p, from);
+}
+
+function runActions(pending: number, from: number): Running {
+  for (let nr = from; nr < 6; nr++) {
+    if ((pending & (1 << nr)) === 0) continue;
+    const action = K.softirqs.actions[nr];
+    if (!action) continue;
+    const running = action();
+    if (!isFinished(running)) return runFurtherActions(running, pending, nr + 1);
+  }
+  return finished();
+}
+
+function* runFurtherActions(running: Running, pending: number, from: number): Generator<void, void, void> {
+  yield* running;
+  yield* runActions(pending, from);
+}
 
 export const local_bh_disable = (): void => {
   this_cpu().softirqDepth++;

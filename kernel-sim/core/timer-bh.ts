@@ -36,4 +36,6 @@ const timer_bh = kfunc("timer_bh", function* () {
   yield* run_timer_list();
 });
 
-const run_timer_list = kfunc("run_timer_list", () => runTimers(K.time.bases[0]!));
+const run_timer_list = kfunc("run_timer_list", function* () {
+  yield* runTimers(K.time.bases[0]!);
+});

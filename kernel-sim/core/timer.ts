@@ -1,5 +1,5 @@
 // Kernel timers, jiffies, the tick and delays (kernel/timer.c of 2.6.9).
-import { busyFor, cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { busyFor, cpu, finished, isFinished, step, valueOf, type Running } from "../../emulator/cpu/cpu.ts";
 import { makeEvent, type TimerEvent } from "../../emulator/time/events.ts";
 import { M, poke32, poke64, pokePtr } from "../abi/ram.ts";
 import { timer_list, timespec } from "../abi/structs/base.ts";
@@ -8,9 +8,10 @@ import { u64, ulong } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { apic_timer_interrupt } from "./entry.ts";
 import { K, current, this_cpu } from "./kernel.ts";
+import type { PerCpu } from "./percpu.ts";
 import { DEFINE_PER_CPU } from "./percpu-data.ts";
 import { pointed } from "./fault.ts";
-import { calledAt, kfunc, kleaf, textAddressOf } from "./kfunc.ts";
+import { calledAt, kfunc, kleaf, kquick, textAddressOf } from "./kfunc.ts";
 import { list_empty, list_next, list_splice_init } from "./list.ts";
 import { calc_load } from "./load-average.ts";
 import { schedule, try_to_wake_up } from "./sched.ts";
@@ -119,27 +120,53 @@ function wake_tick(): void {
   K.machine.events.arm(event, event.at + periods * tickNs);
 }
 
-export const smp_apic_timer_interrupt = kfunc("smp_apic_timer_interrupt", function* () {
+export const smp_apic_timer_interrupt = kquick("smp_apic_timer_interrupt", () => {
   wake_tick();
   cpu.apic.endOfInterrupt();
   const p = this_cpu();
   p.timerTicks++;
   p.pda.apic_timer_irqs = p.pda.apic_timer_irqs + 1;
-  if (cpu.id === K.timekeeper) yield* do_timer();
-  const task = p.current;
-  if (task !== p.idle) task.s.stime = task.s.stime + 1;
-  yield* K.flavour.core.schedulerTick();
-  yield* K.flavour.core.askForTimers();
+  if (cpu.id === K.timekeeper) {
+    const timing = do_timer();
+    if (!isFinished(timing)) return tickAfter(timing, p);
+  }
+  return tickTask(p);
 });
 
+function* tickAfter(timing: Running, p: PerCpu): Generator<void, void, void> {
+  yield* timing;
+  yield* tickTask(p);
+}
+
+/** The tick's part that every CPU has for itself. */
+function tickTask(p: PerCpu): Running {
+  const task = p.current;
+  if (task !== p.idle) task.s.stime = task.s.stime + 1;
+  const { core } = K.flavour;
+  const ticking = core.schedulerTick();
+  return isFinished(ticking) ? core.askForTimers() : askAfter(ticking);
+}
+
+function* askAfter(ticking: Running): Generator<void, void, void> {
+  yield* ticking;
+  yield* K.flavour.core.askForTimers();
+}
+
 /** One jiffy later. Locks: xtime_lock. */
-export const do_timer = kfunc("do_timer", function* () {
-  const { time } = K;
-  const flags = yield* spin_lock_irqsave(time.xtimeLock);
+export const do_timer = kquick("do_timer", () => {
+  const locking = spin_lock_irqsave(K.time.xtimeLock);
+  return isFinished(locking) ? count_tick(valueOf(locking)) : count_tick_after(locking);
+});
+
+function count_tick(flags: number): Running {
   advance_jiffies();
   calc_load();
-  yield* spin_unlock_irqrestore(time.xtimeLock, flags);
-});
+  return spin_unlock_irqrestore(K.time.xtimeLock, flags);
+}
+
+function* count_tick_after(locking: Running<number>): Generator<void, void, void> {
+  yield* count_tick(yield* locking);
+}
 
 /** Counts one jiffy and moves xtime on. */
 export const advance_jiffies = kleaf("update_wall_time", () => {
@@ -228,32 +255,45 @@ export const del_timer_sync = kfunc("del_timer_sync", function* (timer: Timer) {
 const CPU_RELAX_NS = 200;
 
 /** Runs the timers that are due on this CPU's wheel. Softirq. */
-export const run_timer_softirq = kfunc("run_timer_softirq", () => runTimers(K.time.bases[cpu.id]!));
+export const run_timer_softirq = kquick("run_timer_softirq", () => runTimers(K.time.bases[cpu.id]!));
 
 /** Runs what is due on a wheel, without its lock. Softirq, irqs on. */
-export function* runTimers(base: TimerBase): Generator<void, void, void> {
-  if (K.time.jiffies < base.timerJiffies) return;
-  yield* spin_lock_irq(base.lock);
+export function runTimers(base: TimerBase): Running {
+  if (K.time.jiffies < base.timerJiffies) return finished();
+  const locking = spin_lock_irq(base.lock);
+  return isFinished(locking) ? runDueTimers(base) : runTimersAfter(locking, base);
+}
+
+function* runTimersAfter(running: Running, base: TimerBase): Generator<void, void, void> {
+  yield* running;
+  yield* runDueTimers(base);
+}
+
+/** With the wheel's lock held. Most ticks find nothing. */
+function runDueTimers(base: TimerBase): Running {
   while (K.time.jiffies >= base.timerJiffies) {
     const jiffy = base.timerJiffies;
     if (jiffy % 256 === 0) base.cascade(jiffy);
     base.timerJiffies = jiffy + 1;
     base.s.timer_jiffies = jiffy + 1;
     const slot = base.due(jiffy);
-    if (list_empty(slot)) continue;
-    list_splice_init(slot, base.dueList);
-    while (!list_empty(base.dueList)) {
-      const entry = list_next(base.dueList);
-      const timer = pointed(base.byEntry.get(entry), entry);
-      base.s.running_timer = timer.addr;
-      detach_timer(timer);
-      yield* spin_unlock_irq(base.lock);
-      yield* timer.func(timer.data);
-      yield* spin_lock_irq(base.lock);
-    }
+    if (!list_empty(slot)) return runTimersAfter(runSlot(base, slot), base);
   }
   base.s.running_timer = 0;
-  yield* spin_unlock_irq(base.lock);
+  return spin_unlock_irq(base.lock);
+}
+
+function* runSlot(base: TimerBase, slot: number): Generator<void, void, void> {
+  list_splice_init(slot, base.dueList);
+  while (!list_empty(base.dueList)) {
+    const entry = list_next(base.dueList);
+    const timer = pointed(base.byEntry.get(entry), entry);
+    base.s.running_timer = timer.addr;
+    detach_timer(timer);
+    yield* spin_unlock_irq(base.lock);
+    yield* timer.func(timer.data);
+    yield* spin_lock_irq(base.lock);
+  }
 }
 
 const wakeTask = kfunc("process_timeout", function* (addr: number) {

@@ -2,10 +2,16 @@
 import { createHash } from "node:crypto";
 import type { Scenario } from "./scenario.ts";
 
+const hashes = new WeakMap<Scenario, string>();
+
 /** 16 hex digits over everything but the name, the description and where it came from. */
 export function scenarioHash(scenario: Scenario): string {
+  const known = hashes.get(scenario);
+  if (known !== undefined) return known;
   const { name: _name, description: _description, source: _source, ...machine } = scenario;
-  return createHash("sha256").update(canonical(machine)).digest("hex").slice(0, 16);
+  const hash = createHash("sha256").update(canonical(machine)).digest("hex").slice(0, 16);
+  hashes.set(scenario, hash);
+  return hash;
 }
 
 /** JSON with sorted keys, so that the order in which a resolver fills a map does not count. */

@@ -1,5 +1,5 @@
 // The judge: what a dump is worth is read off the machine's state, never off what the dumper says alone.
-import { FRAME_SIZE, HOLE } from "../../emulator/memory/pool.ts";
+import { FRAME_SIZE } from "../../emulator/memory/pool.ts";
 import type { PageStore } from "../../emulator/memory/store.ts";
 import type { TouchedRange } from "../../diskdump/module/disk-dump.ts";
 import type { CoreReader } from "../../diskdump/cores/core.ts";
@@ -39,11 +39,13 @@ export function comparePages(
   for (const range of layout.ranges) {
     const first = (range.physical + biasBytes) / FRAME_SIZE;
     const at = range.fileOffset / FRAME_SIZE;
-    for (let i = 0, count = range.fileBytes / FRAME_SIZE; i < count; i++) {
+    const count = range.fileBytes / FRAME_SIZE;
+    compared += count;
+    // Most pages went from RAM to the core by reference.
+    const skip = (i: number): number => i + snapshot.sameFrames(first + i, core.slots, at + i, count - i);
+    for (let i = skip(0); i < count; i = skip(i + 1)) {
       const page = first + i;
       const slot = core.slots[at + i]!;
-      compared++;
-      if (slot === snapshot.slotOf(page) && slot !== HOLE) continue;
       if (snapshot.matches(page, slot)) continue;
       const mayChange =
         page < flatPages

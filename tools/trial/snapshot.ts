@@ -38,6 +38,14 @@ export class RamSnapshot {
     return slot >= 0 ? slot : this.memory.pages.slotOf(page);
   }
 
+  /** How many of `count` pages from `page` on, counted from the first, lie in `slots` (from `at` on) as the very frames that held them. */
+  sameFrames(page: number, slots: Int32Array, at: number, count: number): number {
+    const mine = this.slots;
+    let same = 0;
+    while (same < count && slots[at + same] === mine[page + same] && mine[page + same]! >= 0) same++;
+    return same;
+  }
+
   /** True when RAM still holds what it held at the freeze. */
   isUntouched(page: number): boolean {
     const now = page < this.memory.flatBytes / FRAME_SIZE ? page : this.memory.pages.slotOf(page);
