@@ -240,7 +240,7 @@ describe("an interrupt", () => {
 
 describe("an NMI or INIT", () => {
   /** Where CPU 0 may be when it is struck. */
-  const places: Record<string, (machine: Machine) => Iterable<void, unknown, void>> = {
+  const places: Record<string, (machine: Machine) => Program & Iterable<void, unknown, void>> = {
     "is halted": () => halt(),
     "waits in a delay": () => busyFor(1e6),
     "spins on a lock": (machine) => spinOn(machine, new TestLock("test_lock")),

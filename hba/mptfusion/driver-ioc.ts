@@ -181,7 +181,7 @@ function takeFrame(handle: number, ioc: MPT_ADAPTER): number {
 
 /** local_irq_restore with something to return. */
 function restoreThen(flags: number, value: number): Running<number> {
-  // eslint-disable-next-line dumplab/kernel-calls -- a plain body: isFinished() looks at it at once
+   
   const restored = local_irq_restore(flags);
   return isFinished(restored) ? finished(value) : afterwards(restored, value);
 }

@@ -87,7 +87,7 @@ function runRounds(p: PerCpu, from: number): Running {
     if (pending === 0) break;
     poke32(p.softirqPendingAt, 0);
     cpu.interruptsEnabled = true;
-    const running = mustGiveWay() ? runFurtherActions(giveWay(cpu), pending, 0) : runActions(pending, 0);
+    const running = mustGiveWay() ? runActionsLater(pending) : runActions(pending, 0);
     if (!isFinished(running)) return runFurtherRounds(running, p, round + 1);
     local_irq_disable();
   }
@@ -99,6 +99,11 @@ function* runFurtherRounds(running: Running, p: PerCpu, from: number): Generator
   yield* running;
   local_irq_disable();
   yield* runRounds(p, from);
+}
+
+function* runActionsLater(pending: number): Generator<void, void, void> {
+  yield* giveWay(cpu);
+  yield* runActions(pending, 0);
 }
 
 function runActions(pending: number, from: number): Running {

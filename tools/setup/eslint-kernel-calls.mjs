@@ -42,11 +42,22 @@ const HANDS_ON = new Set(["ConditionalExpression", "LogicalExpression", "TSAsExp
 
 function isConsumed(node) {
   const { parent } = node;
+  if (parent.type === "VariableDeclarator") return isLookedAtNext(parent);
   if (parent.type === "YieldExpression") return parent.delegate;
   if (parent.type === "ReturnStatement") return true;
   if (parent.type === "ArrowFunctionExpression") return parent.body === node;
   if (parent.type === "ConditionalExpression" && parent.test === node) return false;
   return HANDS_ON.has(parent.type) && isConsumed(parent);
+}
+
+/** `const x = f(); if (isFinished(x)) ...`, `const x = f(); return isFinished(x) ? ... : ...`: a plain body takes it at once, too. */
+function isLookedAtNext({ id, parent: declaration }) {
+  const { body } = declaration.parent;
+  const next = Array.isArray(body) ? body[body.indexOf(declaration) + 1] : undefined;
+  let test =
+    next?.type === "IfStatement" ? next.test : next?.type === "ReturnStatement" ? next.argument?.test : undefined;
+  if (test?.type === "UnaryExpression" && test.operator === "!") test = test.argument;
+  return test?.type === "CallExpression" && test.callee.name === "isFinished" && test.arguments[0]?.name === id.name;
 }
 
 export const kernelCalls = {

@@ -29,8 +29,25 @@ describe("a call with a preemption point", () => {
     expect(messages).toEqual([]);
   });
 
+  test("is fine in a plain body that looks at once whether it is finished", async () => {
+    const messages = await judge(
+      "kernel-sim/core/sample.ts",
+      'import { finished, isFinished, type Running } from "../../emulator/cpu/cpu.ts";',
+      head,
+      "export function both(lock: Spinlock): Running<unknown> {",
+      "  const taking = spin_lock(lock);",
+      "  if (!isFinished(taking)) return taking;",
+      "  const again = spin_lock_irqsave(lock);",
+      "  return isFinished(again) ? finished() : again;",
+      "}",
+    );
+    expect(messages).toEqual([]);
+  });
+
   test.each([
     ["forgotten", "spin_lock(lock);"],
+    ["looked at too late", "const kept = spin_lock(lock); lock.report(); if (isFinished(kept)) return;"],
+    ["stored while another is looked at", "const kept = spin_lock(lock); if (isFinished(other)) return;"],
     ["stored", "const kept = spin_lock(lock); yield* kept;"],
     ["yielded instead of delegated to", "yield spin_lock(lock);"],
     ["passed on", "[lock].map(() => 0).push(spin_lock(lock));"],
