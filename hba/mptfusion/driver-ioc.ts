@@ -181,7 +181,6 @@ function takeFrame(handle: number, ioc: MPT_ADAPTER): number {
 
 /** local_irq_restore with something to return. */
 function restoreThen(flags: number, value: number): Running<number> {
-   
   const restored = local_irq_restore(flags);
   return isFinished(restored) ? finished(value) : afterwards(restored, value);
 }

@@ -77,7 +77,6 @@ export const mptscsih_qcmd = kquick(
     const hd = cmd.device.host.hostdata as MPT_SCSI_HOST;
     cmd.scsi_done = done;
     if (hd.s.resetPending !== 0) return finished(SCSI_MLQUEUE_HOST_BUSY);
-     
     const frame = mpt_get_msg_frame(MPT_SCSI_DONE_CTX, hd.ioc);
     return isFinished(frame) ? fillFrame(cmd, hd, valueOf(frame)) : fillFrameLater(cmd, hd, frame);
   },

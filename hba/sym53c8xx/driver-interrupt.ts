@@ -48,7 +48,6 @@ function serveDone(np: SYM_HCB, istat: number): Running {
   const after = acknowledge(np, istat);
   for (let cp = np.takeDone(); cp; cp = np.takeDone()) {
     if (cp.cmd === undefined) continue;
-    // eslint-disable-next-line dumplab/kernel-calls -- a plain body: isFinished() looks at it at once
     const done = sym_complete_ok(np, cp);
     if (!isFinished(done)) return serveLater(np, done, after);
   }

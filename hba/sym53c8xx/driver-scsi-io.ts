@@ -231,7 +231,6 @@ export const sym_complete_ok = kquick(
   (np: SYM_HCB, cp: SYM_CCB): Running => {
     const status = get8(np.statusAt(cp) + 2);
     cp.cmd!.s.resid = np.getCcb(cp, "lastp") === cp.s.goalp ? 0 : sym_compute_residual(np, cp);
-    // eslint-disable-next-line dumplab/kernel-calls -- a plain body: what scsi_done returns is what this returns
     const done = endWith(np, cp, (DID_OK << 16) | status);
     return isFinished(done) ? finished() : done;
   },

@@ -47,7 +47,7 @@ describe("a call with a preemption point", () => {
   test.each([
     ["forgotten", "spin_lock(lock);"],
     ["looked at too late", "const kept = spin_lock(lock); lock.report(); if (isFinished(kept)) return;"],
-    ["stored while another is looked at", "const kept = spin_lock(lock); if (isFinished(other)) return;"],
+    ["stored while another is looked at", "const kept = spin_lock(lock); if (isFinished(other)) return kept;"],
     ["stored", "const kept = spin_lock(lock); yield* kept;"],
     ["yielded instead of delegated to", "yield spin_lock(lock);"],
     ["passed on", "[lock].map(() => 0).push(spin_lock(lock));"],
