@@ -4,13 +4,13 @@
 // put aside as a copy, the wheel, the tasklet list and keventd's queue start empty, and drivers go on using the normal calls.
 // diskdump_update() then does what the tick, the softirq and keventd would have done.
 import type { TouchedRange } from "./disk-dump.ts";
-import { STOPPED, cpu, finished, step, type Running } from "../../emulator/cpu/cpu.ts";
+import { STOPPED, cpu, finished, isFinished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, storePtr } from "../../kernel-sim/abi/ram.ts";
 import { tvec_t_base_s } from "../../kernel-sim/abi/structs/sched.ts";
 import type { DumpMode } from "../../kernel-sim/core/dump-mode.ts";
 import { K, current } from "../../kernel-sim/core/kernel.ts";
 import { passIdleRounds } from "../../kernel-sim/core/idle-poll.ts";
-import { kleaf, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
+import { kleaf, kquick, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { INIT_LIST_HEAD, list_del_init, list_empty, list_next, list_splice_init } from "../../kernel-sim/core/list.ts";
 import { touch_nmi_watchdog } from "../../kernel-sim/core/nmi.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
@@ -117,8 +117,12 @@ export class DumpLibrary implements DumpMode {
 
   /** True when diskdump_update() would do nothing: the test that keeps an idle poll cheap. */
   nothingDue(): boolean {
+    return cpu.clock < this.nextTickAt && this.nothingDeferred();
+  }
+
+  /** True when no tasklet and no work waits, and no finding is to be printed. */
+  nothingDeferred(): boolean {
     return (
-      cpu.clock < this.nextTickAt &&
       this.tasklets.length === 0 &&
       (this.workqueue === undefined || this.workqueue.byEntry.size === 0) &&
       this.checker.unprinted.length === 0
@@ -232,35 +236,52 @@ const diskdump_schedule_timeout = kfunc("diskdump_schedule_timeout", function* (
 });
 
 /** Does what the tick, the timer softirq, the tasklet softirq and keventd would have done by now. Context: dump, irqs off. */
-export const diskdump_update = kfunc("diskdump_update", function* (library: DumpLibrary) {
-  library.updateJiffies();
-  const { wheel, queue } = library;
-  if (wheel && wheel.timerJiffies <= K.time.jiffies) yield* dump_run_timers(wheel);
+export const diskdump_update = kquick(
+  "diskdump_update",
+  (library: DumpLibrary) => {
+    library.updateJiffies();
+    const { wheel } = library;
+    if (wheel && wheel.timerJiffies <= K.time.jiffies) {
+      const running = dump_run_timers(wheel);
+      if (!isFinished(running)) return runDeferredAfter(running, library);
+    }
+    return library.nothingDeferred() ? finished() : runDeferred(library);
+  },
+  "diskdump",
+);
+
+function* runDeferredAfter(running: Running, library: DumpLibrary): Generator<void, void, void> {
+  yield* running;
+  yield* runDeferred(library);
+}
+
+function* runDeferred(library: DumpLibrary): Generator<void, void, void> {
+  const { queue } = library;
   if (library.pendingTasklets.length > 0) yield* dump_run_tasklet(library.pendingTasklets);
   if (queue && !list_empty(queue.worklist)) yield* dump_run_workqueue(queue);
   if (library.checker.unprinted.length > 0) yield* print_findings(library.checker);
-});
+}
 
 /** Runs the timers that are due on this CPU's wheel, without its lock and without enabling interrupts. */
-const dump_run_timers = kfunc("dump_run_timers", function* (base: TimerBase) {
-  while (K.time.jiffies >= base.timerJiffies) {
-    const jiffy = base.timerJiffies;
-    if (jiffy % 256 === 0) base.cascade(jiffy);
-    base.timerJiffies = jiffy + 1;
-    base.s.timer_jiffies = jiffy + 1;
-    const slot = base.due(jiffy);
-    if (list_empty(slot)) continue;
-    // Spliced first: a function that arms itself for one turn of the wheel later comes back to this very slot.
-    list_splice_init(slot, base.dueList);
-    while (!list_empty(base.dueList)) {
-      const timer = base.byEntry.get(list_next(base.dueList))!;
-      base.s.running_timer = timer.addr;
-      detach_timer(timer);
-      yield* timer.func(timer.data);
-      base.s.running_timer = 0;
-    }
+const dump_run_timers = kquick("dump_run_timers", (base: TimerBase) => runDueTimers(base), "diskdump");
+
+function runDueTimers(base: TimerBase): Running {
+  const slot = base.nextDue();
+  return slot === undefined ? finished() : runSlotAndFurther(base, slot);
+}
+
+function* runSlotAndFurther(base: TimerBase, slot: number): Generator<void, void, void> {
+  // Spliced first: a function that arms itself for one turn of the wheel later comes back to this very slot.
+  list_splice_init(slot, base.dueList);
+  while (!list_empty(base.dueList)) {
+    const timer = base.byEntry.get(list_next(base.dueList))!;
+    base.s.running_timer = timer.addr;
+    detach_timer(timer);
+    yield* timer.func(timer.data);
+    base.s.running_timer = 0;
   }
-});
+  yield* runDueTimers(base);
+}
 
 /** Runs each scheduled tasklet once; what they schedule runs at the next update. */
 const dump_run_tasklet = kfunc("dump_run_tasklet", function* (queue: Tasklet[]) {

@@ -5,7 +5,7 @@ import type { timer_list } from "../abi/structs/base.ts";
 import { tvec_t_base_s } from "../abi/structs/sched.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "./kernel.ts";
-import { INIT_LIST_HEAD, list_add_tail, list_del, list_entries } from "./list.ts";
+import { INIT_LIST_HEAD, list_add_tail, list_del, list_empty, list_entries } from "./list.ts";
 import { Spinlock } from "./spinlock.ts";
 
 /** jiffies at power-on: five minutes before the 32-bit wrap, as on every Linux. */
@@ -76,8 +76,21 @@ export class TimerBase {
     return this.vectors[level]! + (Math.floor(at / scale) % 64) * head;
   }
 
+  /** Moves on, at most to the present jiffy. Returns: the first list on the way that has timers in it; undefined: none has. */
+  nextDue(): number | undefined {
+    while (K.time.jiffies >= this.timerJiffies) {
+      const jiffy = this.timerJiffies;
+      if (jiffy % 256 === 0) this.cascade(jiffy);
+      this.timerJiffies = jiffy + 1;
+      this.s.timer_jiffies = jiffy + 1;
+      const slot = this.due(jiffy);
+      if (!list_empty(slot)) return slot;
+    }
+    return undefined;
+  }
+
   /** The list of level 0 that is due at `jiffy`. */
-  due(jiffy: number): number {
+  private due(jiffy: number): number {
     return this.vectors[0]! + (jiffy % 256) * (M.word8 ? 16 : 8);
   }
 

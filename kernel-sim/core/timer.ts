@@ -271,14 +271,8 @@ function* runTimersAfter(running: Running, base: TimerBase): Generator<void, voi
 
 /** With the wheel's lock held. Most ticks find nothing. */
 function runDueTimers(base: TimerBase): Running {
-  while (K.time.jiffies >= base.timerJiffies) {
-    const jiffy = base.timerJiffies;
-    if (jiffy % 256 === 0) base.cascade(jiffy);
-    base.timerJiffies = jiffy + 1;
-    base.s.timer_jiffies = jiffy + 1;
-    const slot = base.due(jiffy);
-    if (!list_empty(slot)) return runTimersAfter(runSlot(base, slot), base);
-  }
+  const slot = base.nextDue();
+  if (slot !== undefined) return runTimersAfter(runSlot(base, slot), base);
   base.s.running_timer = 0;
   return spin_unlock_irq(base.lock);
 }
