@@ -90,7 +90,7 @@ export class TimerBase {
   }
 
   /** The list of level 0 that is due at `jiffy`. */
-  private due(jiffy: number): number {
+  due(jiffy: number): number {
     return this.vectors[0]! + (jiffy % 256) * (M.word8 ? 16 : 8);
   }
 
