@@ -80,3 +80,28 @@ describe.each(Object.keys(CASES))("%s", (name) => {
     expect(memory).toMatch(/TOTAL MEM +\d+/);
   });
 });
+
+describe("over the network", () => {
+  const at = (what: string): string => join(folder, `network-${what}`);
+  beforeAll(() => {
+    const sets = ["cpus=4", "memory.size=24MiB", "crash.trigger=panic", "dump.lkcd.method=network"];
+    const result = runTrial(loadScenario("learn", [...sets, "dump.lkcd.compress=gzip"], "lkcd"), 2, {});
+    expect([result.record.outcome, result.record.cause]).toEqual(["complete", null]);
+    result.writeVmcore(at("vmcore"));
+    result.writeVmlinux(at("vmlinux"));
+  }, 60_000);
+
+  test("crash opens what the server wrote, and finds the story up to the first page", (context) => {
+    const [sys, log, ps, all] = askCrash(context, at("vmlinux"), at("vmcore"), ["sys", "log", "ps", "bt -a"]);
+    expect(sys).toMatch(/CPUS: 4\n/);
+    expect(sys).toMatch(/PANIC: ".*dumplab: crash injected"/);
+    expect(log).toContain("LKCD: Dumping to network device eth0 on CPU");
+    expect(tasksIn(ps!).length).toBeGreaterThan(8);
+    const found = backtraces(all!);
+    expect([...found.keys()].sort()).toEqual([0, 1, 2, 3]);
+    for (const { text } of found.values()) {
+      const last = functionsOf(text).at(-1) ?? "user";
+      expect(["cpu_idle", "system_call", "kernel_thread", "user"]).toContain(last);
+    }
+  });
+});

@@ -3,13 +3,14 @@ import type { Dumper } from "../scenario/scenario.ts";
 import type { DumperKind } from "./dumper.ts";
 import { kdump, mkdump } from "./dumpers/kdump.ts";
 import { diskdump } from "./dumpers/diskdump.ts";
-import { lkcd, lkcdModified } from "./dumpers/lkcd.ts";
+import { lkcdKind } from "./dumpers/lkcd.ts";
 import { netdump } from "./dumpers/netdump.ts";
+import { lkcd_network_of } from "./dumpers/lkcd-network.ts";
 
 export const DUMPER_KINDS: Readonly<Record<Dumper, DumperKind>> = {
   diskdump,
-  lkcd,
-  "lkcd-modified": lkcdModified,
+  lkcd: lkcdKind(false, lkcd_network_of),
+  "lkcd-modified": lkcdKind(true, lkcd_network_of),
   netdump,
   kdump,
   mkdump,

@@ -2,7 +2,7 @@
 import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf } from "../machine/adapters.ts";
 import { crashKernelComplaints } from "../machine/crash-region.ts";
 import type { ScenarioDocument } from "./document.ts";
-import { isLkcdDumper } from "./dumpers.ts";
+import { dumpsLkcdTo, isLkcdDumper } from "./dumpers.ts";
 import { lkdtmTrigger } from "./lkdtm.ts";
 import type { AdapterScenario, DiskScenario, PartitionScenario, Scenario } from "./scenario.ts";
 
@@ -147,7 +147,7 @@ function deviceComplaints(scenario: Scenario): string[] {
   const unknown = (key: string, device: string) =>
     complaints.push(`${key}: no such device: ${device} (there are ${known.join(", ") || "none"})`);
   const { dumper } = scenario.dump;
-  if (scenario.dump.devices.length === 0 && dumper !== "netdump") {
+  if (scenario.dump.devices.length === 0 && dumper !== "netdump" && !dumpsLkcdTo(scenario.dump, "network")) {
     complaints.push("dump.devices: expected at least one device; got none");
   }
   for (const [place, device] of scenario.dump.devices.entries()) {
@@ -174,6 +174,9 @@ function netdumpComplaints({ dump, network, netdump, memory }: Scenario): string
     complaints.push("netdump.silent: expected longer than netdump.retry, and that longer than nothing");
   }
   if (netdump.spoof?.everyNs === 0) complaints.push("netdump.spoof.every: expected more than 0");
+  if (netdump.spoof?.command === "writeAck" && !dumpsLkcdTo(dump, "network")) {
+    complaints.push("netdump.spoof.command: writeAck is LKCD's: it needs dump.lkcd.method network");
+  }
   if (network.reorderFraction > 0 && network.reorderDelayNs === 0) {
     complaints.push("network.reorderDelay: expected more than 0 with a network.reorderFraction");
   }

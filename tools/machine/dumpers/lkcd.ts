@@ -3,39 +3,68 @@ import { lkcdCore } from "../../../diskdump/cores/lkcd-core.ts";
 import { lkcdOnPartition, saveLkcd } from "../../../diskdump/cores/lkcd-partition.ts";
 import { blockedLkcd } from "../../../diskdump/peers/lkcd/blocked.ts";
 import { init_lkcd } from "../../../diskdump/peers/lkcd/init-lkcd.ts";
+import { dump_block_open } from "../../../diskdump/peers/lkcd/blockdev.ts";
 import type { Lkcd } from "../../../diskdump/peers/lkcd/lkcd.ts";
+import { HANDSHAKE_FAILURE, LONGEST_SILENCE_SECONDS } from "../../../diskdump/peers/lkcd/net/limits.ts";
+import type { LkcdOutcomeAtServer } from "../../../diskdump/peers/lkcd-server/session.ts";
 import type { CoreSink } from "../../../diskdump/userspace/core-sink.ts";
 import { UsageError } from "../../../diskdump/userspace/errors.ts";
+import type { Running } from "../../../emulator/cpu/cpu.ts";
 import type { ByteStore } from "../../../emulator/memory/store.ts";
 import { lookup_bdev } from "../../../kernel-sim/block/gendisk.ts";
 import { kfunc } from "../../../kernel-sim/core/kfunc.ts";
+import { dumpsLkcdTo } from "../../scenario/dumpers.ts";
 import { compareCore, type PageVerdict } from "../../trial/oracle.ts";
 import type { RamSnapshot } from "../../trial/snapshot.ts";
+import type { CrashFile } from "../crash-files.ts";
 import type { Blocked, DumpReport, DumperKind, DumperRun } from "../dumper.ts";
 import type { Lab } from "../lab.ts";
+import { SERVER_IP } from "../network.ts";
 import { PageWitness } from "./page-witness.ts";
 import { watchProgress } from "./progress.ts";
 
-const kind = (modified: boolean): DumperKind => ({ start: (lab) => start_lkcd(lab, modified) });
-export const lkcd = kind(false);
-/** "modified LKCD 4.1.1": it unlocks key resources first (diskdump/peers/lkcd/unlock.ts). */
-export const lkcdModified = kind(true);
+/** What `lkcd config` opens. */
+export type OpenDevice = Parameters<typeof init_lkcd>[0];
 
-const start_lkcd = kfunc("start_lkcd_service", function* (lab: Lab, modified: boolean) {
-  const { dump } = lab.scenario;
-  const { compress, level, version, ipiWaitNs, initSlaves } = dump.lkcd;
-  // One device: DUMPDEV of /etc/sysconfig/dump.
-  const device = dump.devices[0]!;
+/**
+ * @param modified "modified LKCD 4.1.1": it unlocks key resources first (diskdump/peers/lkcd/unlock.ts)
+ * @param network_of what the network method needs to be up before the device can be opened
+ */
+export const lkcdKind = (modified: boolean, network_of: (lab: Lab) => Running<OpenDevice>): DumperKind => ({
+  start: (lab) => start_lkcd(lab, modified, network_of),
+});
+
+const start_lkcd = kfunc(
+  "start_lkcd_service",
+  function* (lab: Lab, modified: boolean, network_of: (lab: Lab) => Running<OpenDevice>) {
+    const { dump } = lab.scenario;
+    const open = dumpsLkcdTo(dump, "network") ? yield* network_of(lab) : disk_of(lab);
+    const { compress, level, version, ipiWaitNs, initSlaves } = dump.lkcd;
+    const made = yield* init_lkcd(open, {
+      ...{ compress, level, version, modified },
+      ipiWaitMs: ipiWaitNs === null ? Infinity : ipiWaitNs / 1e6,
+      slavesAnswer: initSlaves === "answer",
+    });
+    if (typeof made === "string") throw new UsageError(`dump.dumper: LKCD cannot be configured: ${made}`);
+    return new LkcdRun(lab, made);
+  },
+);
+
+/** One device: DUMPDEV of /etc/sysconfig/dump. */
+function disk_of(lab: Lab): OpenDevice {
+  const device = lab.scenario.dump.devices[0]!;
   const bdev = lookup_bdev(device.replace("/dev/", ""));
   if (!bdev) throw new UsageError(`dump.devices: the kernel has found no ${device}`);
-  const made = yield* init_lkcd(bdev, {
-    ...{ compress, level, version, modified },
-    ipiWaitMs: ipiWaitNs === null ? Infinity : ipiWaitNs / 1e6,
-    slavesAnswer: initSlaves === "answer",
-  });
-  if (typeof made === "string") throw new UsageError(`dump.dumper: LKCD cannot be configured: ${made}`);
-  return new LkcdRun(lab, made);
-});
+  return () => dump_block_open(bdev);
+}
+
+/** How the server saw a dump end that is not whole; without numbers. */
+const ENDINGS: Readonly<Record<Exclude<LkcdOutcomeAtServer, "complete">, string>> = {
+  "pages lost": "the client went on from a page before the server had it",
+  "broken off": "the client gave up in the middle of a page",
+  silent: "the server heard nothing more of the client and gave it up",
+  "not written": "the server could not write the dump",
+};
 
 class LkcdRun implements DumperRun {
   private readonly lab: Lab;
@@ -49,7 +78,11 @@ class LkcdRun implements DumperRun {
     const { machine } = lab.hardware;
     outcome.onStage = (stage) => {
       lab.onDumpStage(stage);
-      if (stage === "configure header") watchProgress(machine, () => outcome.writesEnded);
+      if (stage === "configure header") {
+        // A dump to the network has limits of its own, and ends by itself.
+        const limit = lab.hardware.network ? LONGEST_SILENCE_SECONDS : undefined;
+        watchProgress(machine, () => outcome.writesEnded, limit);
+      }
       // Nothing is frozen that does not stand still by itself: other I/O goes on.
       if (stage === "header") lab.onFreeze("anything");
     };
@@ -61,26 +94,51 @@ class LkcdRun implements DumperRun {
 
   report(): DumpReport {
     const { lab } = this;
-    const { outcome, bdev } = this.lkcd;
+    const { outcome, device } = this.lkcd;
     let { result, reason } = outcome;
     const { secondCrash } = lab.kernel;
     if (result === "running" && secondCrash && lab.kernel.restarted !== undefined) {
       result = outcome.touched ? "incomplete" : "refused";
       reason = `a second crash in ${secondCrash.functionName}: ${secondCrash.reason}`;
     }
+    if (reason === HANDSHAKE_FAILURE) reason = this.whyNoHandshake();
+    const atServer = lab.hardware.network?.host.lkcd.ended[0]?.outcome;
+    if (result === "complete" && atServer !== undefined && atServer !== "complete") {
+      result = "incomplete";
+      reason = ENDINGS[atServer];
+    }
     return {
       ...{ result, reason, stage: outcome.stage, pagesWritten: outcome.pagesWritten },
-      device: `/dev/${bdev.name}`,
+      device: device.name,
       handedTo: undefined,
     };
+  }
+
+  /** The client only knows that it was not asked. */
+  private whyNoHandshake(): string {
+    const { np } = this.lkcd.device.network!;
+    const { host } = this.lab.hardware.network!;
+    if (!host.alive) return `${HANDSHAKE_FAILURE}: the server ${SERVER_IP} does not answer`;
+    const polled = np.dev?.npinfo?.poll_lock;
+    if (polled?.isHeld)
+      return `${HANDSHAKE_FAILURE}: ${polled.name} is held by a CPU that stopped in the interface's poll()`;
+    return HANDSHAKE_FAILURE;
   }
 
   blockedOn(): Blocked | undefined {
     return blockedLkcd(this.lkcd);
   }
 
+  /** What the server got. */
+  private received(): CrashFile {
+    const { host } = this.lab.hardware.network!;
+    const file = host.file("dump") ?? host.file("dump-incomplete");
+    if (!file) throw new UsageError("LKCD's server has received no dump");
+    return file;
+  }
+
   private store(): ByteStore {
-    const name = `/dev/${this.lkcd.bdev.name}`;
+    const { name } = this.lkcd.device;
     return this.lab.dumpPartitions.find(({ device }) => device === name)!.store();
   }
 
@@ -93,6 +151,7 @@ class LkcdRun implements DumperRun {
   }
 
   core(): ReturnType<DumperRun["core"]> {
+    if (this.lab.hardware.network) return lkcdCore(this.received());
     const store = this.store();
     const dump = lkcdOnPartition(store);
     if (!dump) throw new UsageError(`${store.name}: holds no LKCD dump`);
@@ -100,6 +159,10 @@ class LkcdRun implements DumperRun {
   }
 
   writeCore(sink: CoreSink): void {
+    if (this.lab.hardware.network) {
+      this.received().copyTo(sink);
+      return;
+    }
     saveLkcd(this.store(), sink);
   }
 }

@@ -11,8 +11,8 @@ import { K } from "../../../kernel-sim/core/kernel.ts";
 export const NO_PROGRESS_SECONDS = 35;
 const LOOK_NS = 1e9;
 
-/** Stops the machine when `progress` has stood still, or the dumping CPU has gone for good. */
-export function watchProgress(machine: Machine, progress: () => number): void {
+/** Stops the machine when `progress` has stood still for `limitSeconds`, or the dumping CPU has gone for good. */
+export function watchProgress(machine: Machine, progress: () => number, limitSeconds = NO_PROGRESS_SECONDS): void {
   let last = progress();
   let stoodFor = 0;
   const event = makeEvent("dump.progress", (fired) => {
@@ -22,7 +22,7 @@ export function watchProgress(machine: Machine, progress: () => number): void {
     const now = progress();
     stoodFor = now === last ? stoodFor + 1 : 0;
     last = now;
-    if (gone || stoodFor >= NO_PROGRESS_SECONDS) {
+    if (gone || stoodFor >= limitSeconds) {
       machine.stopReason = gone ? "the dumping CPU stands still" : "the dump makes no progress";
       return;
     }
