@@ -81,21 +81,24 @@ describe.each(Object.keys(CASES))("%s", (name) => {
   });
 });
 
-describe("over the network", () => {
-  const at = (what: string): string => join(folder, `network-${what}`);
+describe.each([
+  ["network", "LKCD: Dumping to network device eth0 on CPU"],
+  ["memory", "Dumping to memory on CPU"],
+])("by way of %s", (method, said) => {
+  const at = (what: string): string => join(folder, `${method}-${what}`);
   beforeAll(() => {
-    const sets = ["cpus=4", "memory.size=24MiB", "crash.trigger=panic", "dump.lkcd.method=network"];
+    const sets = ["cpus=4", "memory.size=24MiB", "crash.trigger=panic", `dump.lkcd.method=${method}`];
     const result = runTrial(loadScenario("learn", [...sets, "dump.lkcd.compress=gzip"], "lkcd"), 2, {});
     expect([result.record.outcome, result.record.cause]).toEqual(["complete", null]);
     result.writeVmcore(at("vmcore"));
     result.writeVmlinux(at("vmlinux"));
   }, 60_000);
 
-  test("crash opens what the server wrote, and finds the story up to the first page", (context) => {
+  test("crash opens what was saved, and finds the story up to the first page", (context) => {
     const [sys, log, ps, all] = askCrash(context, at("vmlinux"), at("vmcore"), ["sys", "log", "ps", "bt -a"]);
     expect(sys).toMatch(/CPUS: 4\n/);
     expect(sys).toMatch(/PANIC: ".*dumplab: crash injected"/);
-    expect(log).toContain("LKCD: Dumping to network device eth0 on CPU");
+    expect(log).toContain(said);
     expect(tasksIn(ps!).length).toBeGreaterThan(8);
     const found = backtraces(all!);
     expect([...found.keys()].sort()).toEqual([0, 1, 2, 3]);

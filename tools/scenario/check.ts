@@ -218,6 +218,14 @@ function lkcdComplaints({ dump, memory, platform }: Scenario): string[] {
     complaints.push("dump.dumper: the layout of LKCD's header on ppc64 is not known here; x86_64, i386 and ia64 are");
   }
   const { compress, level } = dump.lkcd;
+  if (dumpsLkcdTo(dump, "memory")) {
+    if (compress !== "gzip") {
+      complaints.push(`dump.lkcd.compress: the memory method needs gzip (it has but free pages); got ${compress}`);
+    }
+    if (platform !== "x86_64" && platform !== "i386") {
+      complaints.push(`dump.lkcd.method: memory is on x86_64 and i386 only; the platform is ${platform}`);
+    }
+  }
   if (compress === "none" && level === "all" && memory.sizeBytes > MAX_UNCOMPRESSED) {
     complaints.push(
       `dump.lkcd.compress: a dump of ${memory.sizeBytes} bytes of RAM is not kept uncompressed (2GiB at most); use rle or gzip`,

@@ -185,8 +185,8 @@ export interface DumpScenario {
   readonly panicTimeoutS: number;
 }
 
-/** Where LKCD puts the dump first: on a disk, or page by page on a server. */
-export type LkcdMethod = "disk" | "network";
+/** Where LKCD puts the dump first: on a disk, page by page on a server, or in free memory, from where the next kernel saves it. */
+export type LkcdMethod = "disk" | "network" | "memory";
 
 export interface LkcdScenario {
   /** Absent: disk. */

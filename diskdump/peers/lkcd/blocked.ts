@@ -36,6 +36,8 @@ export function blockedLkcd(lkcd: Lkcd): LkcdBlocked | undefined {
       "it was left half linked, and the walk goes in a circle",
       walk.functionName,
     );
+  if (outcome.stage === "halt CPUs")
+    return cause("the other CPUs to halt", "one never comes to schedule(), where it would stop");
   if (outcome.stage === "wait for other CPUs") return silentCpu(k, dumping);
   if (!block || data.dump_io_count === 0) return undefined;
   const q = block.bdev.disk.queue;

@@ -3,6 +3,7 @@ import type { Running } from "../../../emulator/cpu/cpu.ts";
 import type { Bio } from "../../../kernel-sim/block/bio.ts";
 import type { BlockDevice } from "../../../kernel-sim/block/gendisk.ts";
 import type { Netpoll } from "../../../kernel-sim/net/netpoll.ts";
+import type { SoftBootRecord } from "./mem/soft-boot.ts";
 
 /** Each function runs on the dumping CPU; those that return a number return 0 or a negative errno. */
 export interface DumpDevice {
@@ -12,6 +13,8 @@ export interface DumpDevice {
   readonly block?: { readonly bdev: BlockDevice; readonly bios: readonly Bio[] };
   /** Of the network: its client of netpoll. */
   readonly network?: { readonly np: Netpoll };
+  /** Of memory: what became of the dump that was kept there. */
+  readonly softBoot?: SoftBootRecord;
   /** dh_dump_device. */
   readonly number: number;
   /** What is said when a dump begins; nothing when silence() says it. */
@@ -30,6 +33,10 @@ export interface DumpDevice {
   write(from: number, bytes: number): Running<number>;
   /** Waits for the write that is under way. */
   ready(): Running<number>;
+  /** Which pages go when, for a device that has its own order. */
+  sequencer?(): Running<number>;
   /** The dump is over, well or badly. */
   resume(): Running;
+  /** Asked by each CPU that waits in schedule(), whenever it looks whether the dump is over. */
+  standing?(): Running;
 }

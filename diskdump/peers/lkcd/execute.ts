@@ -43,7 +43,7 @@ export const dump_execute = kfunc("dump_execute", function* (lkcd: Lkcd, regs: n
   if (error === 0) {
     outcome.stage = "memory";
     yield* printk("Writing dump pages ", 1);
-    error = yield* dump_write_memory(lkcd);
+    error = yield* device.sequencer?.() ?? dump_write_memory(lkcd);
     yield* printk("\n", 1);
   }
   if (error === 0 || error === -ENOSPC) {

@@ -30,6 +30,8 @@ export type LkcdStage =
   | "header"
   | "memory"
   | "completion"
+  | "halt CPUs"
+  | "soft boot"
   | "ended";
 
 /** What became of the dump: for the trial; kernel code writes it and does not read it. */

@@ -16,21 +16,21 @@ const kfunc = moduleFunctions("dump");
 /** memcpy of a page frame that is not in the cache. */
 const COPY_FRAME_NS = 1500;
 /** Compressing one byte, about: run lengths and zlib at its fastest on a CPU of 2004. */
-const PACK_NS_PER_BYTE = { none: 0, rle: 2, gzip: 30 } as const;
+export const PACK_NS_PER_BYTE = { none: 0, rle: 2, gzip: 30 } as const;
 /** Looking at a struct page. */
-const LOOK_NS = 10;
+export const LOOK_NS = 10;
 const REPORT_PAGES = 65536;
 /** A section between two preemption points, at most. */
-const PIECE_NS = 1000;
+export const PIECE_NS = 1000;
 
 type Kind = "kernel" | "referenced" | "unreferenced";
-const PASSES: readonly Kind[] = ["kernel", "referenced", "unreferenced"];
+export const PASSES: readonly Kind[] = ["kernel", "referenced", "unreferenced"];
 
 /**
  * Reserved, or in use and on no LRU list, is the kernel's; a count of 0 is free. mem_map has an entry for each 4 KiB here: a larger
  * page is what the most important of its parts is.
  */
-function kindOf(firstFrame: number, frames: number): Kind {
+export function kindOf(firstFrame: number, frames: number): Kind {
   let kind: Kind = "unreferenced";
   for (let frame = firstFrame; frame < firstFrame + frames; frame++) {
     const page = pfn_to_page(frame);
@@ -44,7 +44,7 @@ function kindOf(firstFrame: number, frames: number): Kind {
 }
 
 /** The buffer that fills, and what is counted on the way. */
-class Filling {
+export class Filling {
   readonly lkcd: Lkcd;
   /** Bytes in the buffer. */
   used = 0;

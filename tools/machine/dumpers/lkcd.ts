@@ -6,6 +6,7 @@ import { init_lkcd } from "../../../diskdump/peers/lkcd/init-lkcd.ts";
 import { dump_block_open } from "../../../diskdump/peers/lkcd/blockdev.ts";
 import type { Lkcd } from "../../../diskdump/peers/lkcd/lkcd.ts";
 import { HANDSHAKE_FAILURE, LONGEST_SILENCE_SECONDS } from "../../../diskdump/peers/lkcd/net/limits.ts";
+import type { SoftBootRecord } from "../../../diskdump/peers/lkcd/mem/soft-boot.ts";
 import type { LkcdOutcomeAtServer } from "../../../diskdump/peers/lkcd-server/session.ts";
 import type { CoreSink } from "../../../diskdump/userspace/core-sink.ts";
 import { UsageError } from "../../../diskdump/userspace/errors.ts";
@@ -13,7 +14,6 @@ import type { Running } from "../../../emulator/cpu/cpu.ts";
 import type { ByteStore } from "../../../emulator/memory/store.ts";
 import { lookup_bdev } from "../../../kernel-sim/block/gendisk.ts";
 import { kfunc } from "../../../kernel-sim/core/kfunc.ts";
-import { dumpsLkcdTo } from "../../scenario/dumpers.ts";
 import { compareCore, type PageVerdict } from "../../trial/oracle.ts";
 import type { RamSnapshot } from "../../trial/snapshot.ts";
 import type { CrashFile } from "../crash-files.ts";
@@ -26,29 +26,27 @@ import { watchProgress } from "./progress.ts";
 /** What `lkcd config` opens. */
 export type OpenDevice = Parameters<typeof init_lkcd>[0];
 
-/**
- * @param modified "modified LKCD 4.1.1": it unlocks key resources first (diskdump/peers/lkcd/unlock.ts)
- * @param network_of what the network method needs to be up before the device can be opened
- */
-export const lkcdKind = (modified: boolean, network_of: (lab: Lab) => Running<OpenDevice>): DumperKind => ({
-  start: (lab) => start_lkcd(lab, modified, network_of),
+/** For each method but the disk: brings up what it needs. Returns: what opens its device. */
+export type LkcdMethods = Readonly<Record<"network" | "memory", (lab: Lab) => Running<OpenDevice>>>;
+
+/** @param modified "modified LKCD 4.1.1": it unlocks key resources first (diskdump/peers/lkcd/unlock.ts) */
+export const lkcdKind = (modified: boolean, methods: LkcdMethods): DumperKind => ({
+  start: (lab) => start_lkcd(lab, modified, methods),
 });
 
-const start_lkcd = kfunc(
-  "start_lkcd_service",
-  function* (lab: Lab, modified: boolean, network_of: (lab: Lab) => Running<OpenDevice>) {
-    const { dump } = lab.scenario;
-    const open = dumpsLkcdTo(dump, "network") ? yield* network_of(lab) : disk_of(lab);
-    const { compress, level, version, ipiWaitNs, initSlaves } = dump.lkcd;
-    const made = yield* init_lkcd(open, {
-      ...{ compress, level, version, modified },
-      ipiWaitMs: ipiWaitNs === null ? Infinity : ipiWaitNs / 1e6,
-      slavesAnswer: initSlaves === "answer",
-    });
-    if (typeof made === "string") throw new UsageError(`dump.dumper: LKCD cannot be configured: ${made}`);
-    return new LkcdRun(lab, made);
-  },
-);
+const start_lkcd = kfunc("start_lkcd_service", function* (lab: Lab, modified: boolean, methods: LkcdMethods) {
+  const { dump } = lab.scenario;
+  const { method } = dump.lkcd;
+  const open = method === undefined ? disk_of(lab) : yield* methods[method](lab);
+  const { compress, level, version, ipiWaitNs, initSlaves } = dump.lkcd;
+  const made = yield* init_lkcd(open, {
+    ...{ compress, level, version, modified },
+    ipiWaitMs: ipiWaitNs === null ? Infinity : ipiWaitNs / 1e6,
+    slavesAnswer: initSlaves === "answer",
+  });
+  if (typeof made === "string") throw new UsageError(`dump.dumper: LKCD cannot be configured: ${made}`);
+  return new LkcdRun(lab, made);
+});
 
 /** One device: DUMPDEV of /etc/sysconfig/dump. */
 function disk_of(lab: Lab): OpenDevice {
@@ -70,6 +68,8 @@ class LkcdRun implements DumperRun {
   private readonly lab: Lab;
   private readonly lkcd: Lkcd;
   private witness: PageWitness | undefined;
+  /** Where the kernel stands that was booted over the dump. */
+  private laterStage = "boot";
 
   constructor(lab: Lab, dump: Lkcd) {
     this.lab = lab;
@@ -81,11 +81,19 @@ class LkcdRun implements DumperRun {
       if (stage === "configure header") {
         // A dump to the network has limits of its own, and ends by itself.
         const limit = lab.hardware.network ? LONGEST_SILENCE_SECONDS : undefined;
-        watchProgress(machine, () => outcome.writesEnded, limit);
+        const later = (): number => dump.device.softBoot?.second?.outcome.writesEnded ?? 0;
+        watchProgress(machine, () => outcome.writesEnded + later(), limit);
       }
       // Nothing is frozen that does not stand still by itself: other I/O goes on.
       if (stage === "header") lab.onFreeze("anything");
     };
+    const { softBoot } = dump.device;
+    if (softBoot) {
+      softBoot.onStage = (stage) => {
+        this.laterStage = stage;
+        lab.onDumpStage(stage);
+      };
+    }
     outcome.onPage = (pfn) => {
       this.witness ??= new PageWitness(machine.memory);
       this.witness.see(pfn, dump.pageSize);
@@ -101,6 +109,8 @@ class LkcdRun implements DumperRun {
       result = outcome.touched ? "incomplete" : "refused";
       reason = `a second crash in ${secondCrash.functionName}: ${secondCrash.reason}`;
     }
+    const { softBoot } = device;
+    if (softBoot?.kernel) ({ result, reason } = this.afterSoftBoot(softBoot));
     if (reason === HANDSHAKE_FAILURE) reason = this.whyNoHandshake();
     const atServer = lab.hardware.network?.host.lkcd.ended[0]?.outcome;
     if (result === "complete" && atServer !== undefined && atServer !== "complete") {
@@ -108,9 +118,20 @@ class LkcdRun implements DumperRun {
       reason = ENDINGS[atServer];
     }
     return {
-      ...{ result, reason, stage: outcome.stage, pagesWritten: outcome.pagesWritten },
+      ...{ result, reason, stage: softBoot?.kernel ? this.laterStage : outcome.stage },
+      pagesWritten: softBoot?.kernel ? softBoot.pagesWritten : outcome.pagesWritten,
       device: device.name,
       handedTo: undefined,
+    };
+  }
+
+  /** What the kernel that was booted over the dump made of it. */
+  private afterSoftBoot({ kernel, result, reason }: SoftBootRecord): Pick<DumpReport, "result" | "reason"> {
+    if (result !== "none") return { result, reason };
+    if (!kernel?.crash) return { result: "running", reason: "" };
+    return {
+      result: "incomplete",
+      reason: `the next kernel died in stage "${this.laterStage}": ${kernel.crash.reason}`,
     };
   }
 
