@@ -39,6 +39,8 @@ export interface BootOptions extends Omit<KernelOptions, "flavour"> {
   readonly flavour?: Flavour;
   readonly bootSeconds?: number;
   readonly nodename?: string;
+  /** Before the first page of memory is handed out: what an earlier kernel left may be reserved. */
+  readonly onMemory?: () => void;
   /** What init does once the kernel is up: load modules, mount disks, start the load. Runs as process 1. */
   readonly init?: () => Running;
 }
@@ -80,6 +82,7 @@ export function bootKernel(options: BootOptions): Kernel {
   init_nmi();
   startIdleTasks(k);
   k.pages = new PageAllocator();
+  options.onMemory?.();
   init_subsystems(k);
   start_ticks();
   // Process 1: finishes the boot with interrupts on, then runs what the machine is for.

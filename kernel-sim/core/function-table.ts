@@ -2,6 +2,8 @@
 
 export interface FunctionInfo {
   readonly id: number;
+  /** What stands in its text, so that texts differ. */
+  readonly number: number;
   readonly name: string;
   /** The module it belongs to, or undefined for the kernel proper. */
   readonly module: string | undefined;
@@ -10,16 +12,37 @@ export interface FunctionInfo {
 }
 
 /** By id. */
-export const functions: FunctionInfo[] = [{ id: 0, name: "startup_64", module: undefined, version: undefined }];
+export const functions: FunctionInfo[] = [
+  { id: 0, number: 0, name: "startup_64", module: undefined, version: undefined },
+];
 /** Per version the names for which it has functions of its own; made when asked for. */
 const ownNames = new Map<string, ReadonlySet<string>>();
 /** The version of the kernel that was linked last: the running one's. */
 let linkedVersion = "";
 
+/** Functions that are numbered with all the others. */
+let numbered = 1;
+/** Modules whose functions are not: what each has so far. */
+const apart = new Map<string, number>();
+const FIRST_NUMBER_APART = 0x8000;
+
+/**
+ * Numbers the functions of a module apart from all others: a kernel that does not load it has the same text, byte for byte, as if the
+ * module had not been written. Before its first function.
+ */
+export const numberApart = (module: string): void => void apart.set(module, FIRST_NUMBER_APART);
+
+function numberOf(module: string | undefined): number {
+  const next = module === undefined ? undefined : apart.get(module);
+  if (next === undefined) return numbered++;
+  apart.set(module!, next + 1);
+  return next;
+}
+
 /** Returns: the new function's id. */
 export function addFunction(name: string, module: string | undefined, version: string | undefined): number {
   const id = functions.length;
-  functions.push({ id, name, module, version });
+  functions.push({ id, number: numberOf(module), name, module, version });
   ownNames.clear();
   return id;
 }

@@ -26,7 +26,7 @@ export function global_runqueue_lock(k: Kernel, at: number): Spinlock {
 /** A look at every runnable task's goodness(); who has used up his slice goes behind the others. Locks: runqueue_lock held. */
 export function look_at_all(p: PerCpu, prev: Task): void {
   let runnable = 0;
-  for (const other of K.percpu) runnable += other.rq.nr_running;
+  for (const { id } of K.cpus) runnable += K.percpu[id]!.rq.nr_running;
   step(runnable * GOODNESS_NS);
   if (!prev.onRunqueue || prev.s.time_slice > 0) return;
   dequeue(p, prev);

@@ -410,7 +410,7 @@ function placeFunctions(kernel: Kernel, own: readonly FunctionInfo[], start: num
     returnLo[info.id] = returns;
     returnHi[info.id] = returns < 2 ** 32 ? baseHi : baseHi + 1;
     links.byAddress.set(at, info.name);
-    M.u8.set(functionText(model, info.id), at);
+    M.u8.set(functionText(model, info.number), at);
     kernel.symbols.set(info.name, { name: info.name, addr: at, size: FUNCTION_BYTES, letter: "T" });
   });
   if (model.name !== "x86_64" && model.name !== "i386") return;

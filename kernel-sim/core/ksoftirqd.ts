@@ -67,7 +67,7 @@ const ksoftirqd = kfunc("ksoftirqd", function* () {
 export const spawn_ksoftirqd = kfunc("spawn_ksoftirqd", function* () {
   const tasks: (Task | undefined)[] = [];
   threads.set(K, tasks);
-  for (const c of K.machine.cpus) {
+  for (const c of K.cpus) {
     tasks[c.id] = yield* kernel_thread_on(`ksoftirqd_CPU${c.id}`, () => ksoftirqd(), c.id, LEAST_PRIORITY);
   }
 });

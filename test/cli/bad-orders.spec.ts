@@ -65,7 +65,7 @@ describe("dumplab trial refuses", () => {
 
   test("--pcap for a machine that is on no network", async () => {
     expect(await refusal("trial", "learn", "--pcap", folder.at("never"))).toBe(
-      "dumplab: --pcap: the machine is on no network; --dumper netdump puts it on one\n",
+      "dumplab: --pcap: the machine is on no network; --dumper netdump puts it on one, and LKCD with dump.lkcd.method=network\n",
     );
   });
 

@@ -80,3 +80,31 @@ describe.each(Object.keys(CASES))("%s", (name) => {
     expect(memory).toMatch(/TOTAL MEM +\d+/);
   });
 });
+
+describe.each([
+  ["network", "LKCD: Dumping to network device eth0 on CPU"],
+  ["memory", "Dumping to memory on CPU"],
+])("by way of %s", (method, said) => {
+  const at = (what: string): string => join(folder, `${method}-${what}`);
+  beforeAll(() => {
+    const sets = ["cpus=4", "memory.size=24MiB", "crash.trigger=panic", `dump.lkcd.method=${method}`];
+    const result = runTrial(loadScenario("learn", [...sets, "dump.lkcd.compress=gzip"], "lkcd"), 2, {});
+    expect([result.record.outcome, result.record.cause]).toEqual(["complete", null]);
+    result.writeVmcore(at("vmcore"));
+    result.writeVmlinux(at("vmlinux"));
+  }, 60_000);
+
+  test("crash opens what was saved, and finds the story up to the first page", (context) => {
+    const [sys, log, ps, all] = askCrash(context, at("vmlinux"), at("vmcore"), ["sys", "log", "ps", "bt -a"]);
+    expect(sys).toMatch(/CPUS: 4\n/);
+    expect(sys).toMatch(/PANIC: ".*dumplab: crash injected"/);
+    expect(log).toContain(said);
+    expect(tasksIn(ps!).length).toBeGreaterThan(8);
+    const found = backtraces(all!);
+    expect([...found.keys()].sort()).toEqual([0, 1, 2, 3]);
+    for (const { text } of found.values()) {
+      const last = functionsOf(text).at(-1) ?? "user";
+      expect(["cpu_idle", "system_call", "kernel_thread", "user"]).toContain(last);
+    }
+  });
+});

@@ -1,5 +1,6 @@
-// A netdump server's disk inside a trial: files that live in the machine's slab and are gone with the trial.
-import type { PagePool } from "../../emulator/memory/pool.ts";
+// The disk of the dump servers' host inside a trial: files that live in the machine's slab and are gone with the trial.
+import type { CoreSink } from "../../diskdump/userspace/core-sink.ts";
+import { FRAME_SIZE, type PagePool } from "../../emulator/memory/pool.ts";
 import { PageStore, type ByteStore } from "../../emulator/memory/store.ts";
 import type { HostFile, HostFiles } from "../../diskdump/userspace/host-files.ts";
 
@@ -29,6 +30,13 @@ export class CrashFile implements HostFile, ByteStore {
 
   nextData(offset: number): number {
     return Math.min(this.sizeBytes, this.pages.nextData(offset));
+  }
+
+  /** The whole file. */
+  copyTo(sink: CoreSink): void {
+    sink.begin(this.sizeBytes);
+    sink.copy(0, this.pages, 0, Math.ceil(this.sizeBytes / FRAME_SIZE) * FRAME_SIZE);
+    sink.end();
   }
 
   sync(): void {

@@ -1,4 +1,4 @@
-// The Ethernet of a trial: the machine's NIC, the netdump server, other people's broadcasts, and whoever sends requests in the
+// The Ethernet of a trial: the machine's NIC, the host with the dump servers, other people's broadcasts, and whoever sends requests in the
 // server's name. Everything that is random on it comes from streams of the seed, each named by what it decides.
 import type { Machine } from "../../emulator/cpu/machine.ts";
 import { EthernetSegment, type Station } from "../../emulator/net/ethernet-segment.ts";
@@ -7,8 +7,11 @@ import { decodeDatagram, encodeDatagram } from "../../emulator/net/udp.ts";
 import { makeEvent, type TimerEvent } from "../../emulator/time/events.ts";
 import { Rtl8139Chip } from "../../hba/rtl8139/chip.ts";
 import { COMM, NETDUMP_PORT, encodeRequest } from "../../diskdump/peers/netdump/protocol.ts";
-import { NetdumpServer } from "../../diskdump/peers/netdump/server.ts";
+import { NetdumpServer, type NetdumpHost } from "../../diskdump/peers/netdump/server.ts";
+import { LKCD_COMM, LKCD_PORT } from "../../diskdump/peers/lkcd/net/protocol.ts";
+import { LkcdServer } from "../../diskdump/peers/lkcd-server/server.ts";
 import { DEFAULT_BOOT_SECONDS } from "../../kernel-sim/core/boot.ts";
+import { dumpsLkcdTo } from "../scenario/dumpers.ts";
 import type { Scenario, SpoofScenario } from "../scenario/scenario.ts";
 import { CrashFiles, type CrashFile } from "./crash-files.ts";
 
@@ -24,12 +27,15 @@ const SPOOFER_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x66);
 const SERVER_TICK_NS = 10e6;
 const ARP_BYTES = 60;
 
-/** Room in the core file for its head beside memory. */
+/** Room in a dump for its head beside memory, and in LKCD's for what stands before each page. */
 const CORE_HEAD_BYTES = 1 << 20;
+const PAGE_HEADS_SHARE = 1 / 128;
 
-/** The host that the server runs on: UDP, and who has which address. */
+/** The host that the servers run on: UDP, and who has which address. */
 export class ServerHost {
   readonly server: NetdumpServer;
+  /** LKCD's, on a port of its own. */
+  readonly lkcd: LkcdServer;
   readonly files: CrashFiles;
   /** What the server said. */
   readonly messages: string[] = [];
@@ -39,39 +45,44 @@ export class ServerHost {
     const { netdump } = scenario;
     const { events, memory } = machine;
     this.alive = netdump.server === "alive";
-    this.files = new CrashFiles(memory.pool, memory.endOfRam + CORE_HEAD_BYTES);
+    this.files = new CrashFiles(memory.pool, Math.ceil(memory.endOfRam * (1 + PAGE_HEADS_SHARE)) + CORE_HEAD_BYTES);
     const neighbours = new Map<string, Uint8Array>();
     const station: Station = {
       address: SERVER_MAC,
       receive: (frame, ns) => {
         const datagram = this.alive ? decodeDatagram(frame) : undefined;
-        if (datagram?.targetIp !== SERVER_IP || datagram.targetPort !== NETDUMP_PORT) return;
+        const service = datagram && servers.get(datagram.targetPort);
+        if (datagram?.targetIp !== SERVER_IP || !service) return;
         neighbours.set(datagram.sourceIp, datagram.sourceMac);
-        this.server.receive(datagram.sourceIp, datagram.sourcePort, datagram.payload, ns);
-        if (this.server.busy && !tick.armed) events.arm(tick, ns + SERVER_TICK_NS);
+        service.receive(datagram.sourceIp, datagram.sourcePort, datagram.payload, ns);
+        if (service.busy && !tick.armed) events.arm(tick, ns + SERVER_TICK_NS);
       },
     };
     const tick: TimerEvent = makeEvent("netdump-server.tick", ({ at }) => {
-      this.server.tick(at);
-      if (this.server.busy) events.arm(tick, at + SERVER_TICK_NS);
+      for (const service of servers.values()) service.tick(at);
+      if ([...servers.values()].some(({ busy }) => busy)) events.arm(tick, at + SERVER_TICK_NS);
     });
-    this.server = new NetdumpServer(
-      {
-        files: this.files,
-        wallSeconds: () => DEFAULT_BOOT_SECONDS + Math.floor(events.now / 1e9),
-        onMessage: (line) => this.messages.push(line),
-        send: (ip, port, payload) => {
-          const targetMac = neighbours.get(ip);
-          if (!targetMac) return;
-          const from = { sourceMac: SERVER_MAC, sourceIp: SERVER_IP, sourcePort: NETDUMP_PORT };
-          segment.transmit(station, encodeDatagram({ ...from, targetMac, targetIp: ip, targetPort: port, payload }));
-        },
+    const hostFor = (sourcePort: number): NetdumpHost => ({
+      files: this.files,
+      wallSeconds: () => DEFAULT_BOOT_SECONDS + Math.floor(events.now / 1e9),
+      onMessage: (line) => this.messages.push(line),
+      send: (ip, port, payload) => {
+        const targetMac = neighbours.get(ip);
+        if (!targetMac) return;
+        const from = { sourceMac: SERVER_MAC, sourceIp: SERVER_IP, sourcePort };
+        segment.transmit(station, encodeDatagram({ ...from, targetMac, targetIp: ip, targetPort: port, payload }));
       },
-      {
-        times: { retryNs: netdump.retryNs, silentNs: netdump.silentNs, windowPages: netdump.windowPages },
-        magics: new Map(netdump.serverMagic === null ? [] : [[CLIENT_IP, BigInt(netdump.serverMagic)]]),
-      },
-    );
+    });
+    const { retryNs, silentNs, windowPages } = netdump;
+    this.server = new NetdumpServer(hostFor(NETDUMP_PORT), {
+      times: { retryNs, silentNs, windowPages },
+      magics: new Map(netdump.serverMagic === null ? [] : [[CLIENT_IP, BigInt(netdump.serverMagic)]]),
+    });
+    this.lkcd = new LkcdServer(hostFor(LKCD_PORT), { retryNs, silentNs });
+    const servers = new Map<number, NetdumpServer | LkcdServer>([
+      [NETDUMP_PORT, this.server],
+      [LKCD_PORT, this.lkcd],
+    ]);
     segment.attach(station);
   }
 
@@ -120,19 +131,26 @@ function sender(
   events.arm(event, events.now + nextNs());
 }
 
-function spoofedRequest({ command, magic }: SpoofScenario): Uint8Array {
+const SPOOFED: Readonly<Record<SpoofScenario["command"], number>> = {
+  reboot: COMM.REBOOT,
+  exit: COMM.EXIT,
+  writeAck: LKCD_COMM.START_WRITE_NETDUMP_ACK,
+};
+
+function spoofedRequest({ command, magic }: SpoofScenario, port: number): Uint8Array {
   return encodeDatagram({
     ...{ sourceMac: SPOOFER_MAC, targetMac: CLIENT_MAC, sourceIp: SERVER_IP, targetIp: CLIENT_IP },
-    ...{ sourcePort: NETDUMP_PORT, targetPort: NETDUMP_PORT },
+    ...{ sourcePort: port, targetPort: port },
     payload: encodeRequest({
       magic: BigInt(magic),
-      ...{ nr: 0xbad, command: command === "reboot" ? COMM.REBOOT : COMM.EXIT, from: 0, to: 0 },
+      ...{ nr: 0xbad, command: SPOOFED[command], from: 0, to: 0 },
     }),
   });
 }
 
 /** Whether a machine of this scenario is on a network at all. */
-export const isNetworked = ({ dump }: Scenario): boolean => dump.dumper === "netdump" || dump.fallback === "netdump";
+export const isNetworked = ({ dump }: Scenario): boolean =>
+  dump.dumper === "netdump" || dump.fallback === "netdump" || dumpsLkcdTo(dump, "network");
 
 /** The segment with everybody on it. The chip is still to be plugged into the machine's bus. */
 export function buildNetwork(machine: Machine, scenario: Scenario): Network {
@@ -152,7 +170,8 @@ export function buildNetwork(machine: Machine, scenario: Scenario): Network {
   }
   const { spoof } = netdump;
   if (spoof) {
-    sender(machine, segment, "net.spoof", SPOOFER_MAC, spoofedRequest(spoof), () => spoof.everyNs);
+    const port = dumpsLkcdTo(scenario.dump, "network") ? LKCD_PORT : NETDUMP_PORT;
+    sender(machine, segment, "net.spoof", SPOOFER_MAC, spoofedRequest(spoof, port), () => spoof.everyNs);
   }
   return {
     ...{ segment, chip, host },

@@ -2,7 +2,7 @@
 import { ADAPTERS, DEFAULT_ADAPTER_TYPE, modelsOf } from "../machine/adapters.ts";
 import { crashKernelComplaints } from "../machine/crash-region.ts";
 import type { ScenarioDocument } from "./document.ts";
-import { isLkcdDumper } from "./dumpers.ts";
+import { dumpsLkcdTo, isLkcdDumper } from "./dumpers.ts";
 import { lkdtmTrigger } from "./lkdtm.ts";
 import type { AdapterScenario, DiskScenario, PartitionScenario, Scenario } from "./scenario.ts";
 
@@ -147,7 +147,7 @@ function deviceComplaints(scenario: Scenario): string[] {
   const unknown = (key: string, device: string) =>
     complaints.push(`${key}: no such device: ${device} (there are ${known.join(", ") || "none"})`);
   const { dumper } = scenario.dump;
-  if (scenario.dump.devices.length === 0 && dumper !== "netdump") {
+  if (scenario.dump.devices.length === 0 && dumper !== "netdump" && !dumpsLkcdTo(scenario.dump, "network")) {
     complaints.push("dump.devices: expected at least one device; got none");
   }
   for (const [place, device] of scenario.dump.devices.entries()) {
@@ -174,6 +174,9 @@ function netdumpComplaints({ dump, network, netdump, memory }: Scenario): string
     complaints.push("netdump.silent: expected longer than netdump.retry, and that longer than nothing");
   }
   if (netdump.spoof?.everyNs === 0) complaints.push("netdump.spoof.every: expected more than 0");
+  if (netdump.spoof?.command === "writeAck" && !dumpsLkcdTo(dump, "network")) {
+    complaints.push("netdump.spoof.command: writeAck is LKCD's: it needs dump.lkcd.method network");
+  }
   if (network.reorderFraction > 0 && network.reorderDelayNs === 0) {
     complaints.push("network.reorderDelay: expected more than 0 with a network.reorderFraction");
   }
@@ -215,6 +218,14 @@ function lkcdComplaints({ dump, memory, platform }: Scenario): string[] {
     complaints.push("dump.dumper: the layout of LKCD's header on ppc64 is not known here; x86_64, i386 and ia64 are");
   }
   const { compress, level } = dump.lkcd;
+  if (dumpsLkcdTo(dump, "memory")) {
+    if (compress !== "gzip") {
+      complaints.push(`dump.lkcd.compress: the memory method needs gzip (it has but free pages); got ${compress}`);
+    }
+    if (platform !== "x86_64" && platform !== "i386") {
+      complaints.push(`dump.lkcd.method: memory is on x86_64 and i386 only; the platform is ${platform}`);
+    }
+  }
   if (compress === "none" && level === "all" && memory.sizeBytes > MAX_UNCOMPRESSED) {
     complaints.push(
       `dump.lkcd.compress: a dump of ${memory.sizeBytes} bytes of RAM is not kept uncompressed (2GiB at most); use rle or gzip`,

@@ -1,6 +1,14 @@
 // The form of a scenario that people write, after schema.json has accepted it. Every key is optional except in lists.
 import type { KernelVersion } from "../../kernel-sim/core/flavour.ts";
-import type { CrashTrigger, DiskFaultKind, Dumper, MemoryRangeType, Platform } from "./scenario.ts";
+import type {
+  CrashTrigger,
+  DiskFaultKind,
+  Dumper,
+  LkcdMethod,
+  MemoryRangeType,
+  Platform,
+  SpoofScenario,
+} from "./scenario.ts";
 
 /** "8GiB", "36GB", or a number of bytes. */
 export type SizeText = string | number;
@@ -47,6 +55,7 @@ export interface ScenarioDocument {
     allowRiskyDumps?: boolean;
     freeze?: "ipi" | "nmi";
     lkcd?: {
+      method?: LkcdMethod;
       compress?: "none" | "rle" | "gzip";
       level?: "kernel" | "used" | "all";
       version?: 8 | 9;
@@ -74,7 +83,7 @@ export interface ScenarioDocument {
     retry?: TimeText;
     silent?: TimeText;
     window?: number;
-    spoof?: { command?: "reboot" | "exit"; every?: TimeText; magic?: string };
+    spoof?: { command?: SpoofScenario["command"]; every?: TimeText; magic?: string };
   };
   crash?: {
     trigger?: CrashTrigger;

@@ -1,8 +1,12 @@
 // The dump mechanisms by name, and what the white paper measured of them (chapter 3.6).
-import type { Dumper } from "./scenario.ts";
+import type { Dumper, DumpScenario, LkcdMethod } from "./scenario.ts";
 
-/** LKCD as it was, or with the tester's changes: both take a swap partition. */
+/** LKCD as it was, or with the tester's changes. */
 export const isLkcdDumper = (dumper: Dumper): boolean => dumper === "lkcd" || dumper === "lkcd-modified";
+
+/** Whether the dumper is an LKCD that uses this method. */
+export const dumpsLkcdTo = ({ dumper, lkcd }: DumpScenario, method: LkcdMethod): boolean =>
+  isLkcdDumper(dumper) && (lkcd.method ?? "disk") === method;
 
 export const DEFAULT_DUMPER: Dumper = "diskdump";
 

@@ -260,7 +260,10 @@ function resolveMoment(at: MomentDocument): CrashMoment {
 
 function resolveLkcd(lkcd: NonNullable<NonNullable<ScenarioDocument["dump"]>["lkcd"]>): LkcdScenario {
   const { ipiWait = "forever" } = lkcd;
+  const { method = "disk" } = lkcd;
   return {
+    // A dump to a disk has no such key: its scenarios are what they were before there was one.
+    ...(method === "disk" ? {} : { method }),
     compress: lkcd.compress ?? "none",
     level: lkcd.level ?? "all",
     version: lkcd.version ?? 8,

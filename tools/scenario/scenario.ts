@@ -185,7 +185,12 @@ export interface DumpScenario {
   readonly panicTimeoutS: number;
 }
 
+/** Where LKCD puts the dump first: on a disk, page by page on a server, or in free memory, from where the next kernel saves it. */
+export type LkcdMethod = "disk" | "network" | "memory";
+
 export interface LkcdScenario {
+  /** Absent: disk. */
+  readonly method?: Exclude<LkcdMethod, "disk">;
   readonly compress: "none" | "rle" | "gzip";
   readonly level: "kernel" | "used" | "all";
   readonly version: 8 | 9;
@@ -195,7 +200,7 @@ export interface LkcdScenario {
   readonly initSlaves: "answer" | "silent";
 }
 
-/** The Ethernet that a machine is on when it needs one: for netdump. What goes wrong with frames is drawn from the seed. */
+/** The Ethernet that a machine is on when it needs one: for netdump, or LKCD to the network. What goes wrong with frames is drawn from the seed. */
 export interface NetworkScenario {
   /** From the last bit sent to the frame received. */
   readonly latencyNs: number;
@@ -230,7 +235,8 @@ export interface NetdumpScenario {
   readonly spoof: SpoofScenario | null;
 }
 
-export const SPOOF_COMMANDS = ["reboot", "exit"] as const;
+/** writeAck: LKCD's START_WRITE_NETDUMP_ACK, which lets its client go on to the next page. */
+export const SPOOF_COMMANDS = ["reboot", "exit", "writeAck"] as const;
 export interface SpoofScenario {
   readonly command: (typeof SPOOF_COMMANDS)[number];
   readonly everyNs: number;

@@ -27,6 +27,7 @@ export interface LkcdBlocked {
 /** Undefined when the state shows no cause that is known here. */
 export function blockedLkcd(lkcd: Lkcd): LkcdBlocked | undefined {
   const { kernel: k, data, outcome } = lkcd;
+  const { block } = lkcd.device;
   const dumping = k.machine.cpus[k.crash?.cpu ?? 0]!;
   const walk = k.endlessWalks.find(({ cpu }) => cpu === dumping.id);
   if (walk)
@@ -35,10 +36,12 @@ export function blockedLkcd(lkcd: Lkcd): LkcdBlocked | undefined {
       "it was left half linked, and the walk goes in a circle",
       walk.functionName,
     );
+  if (outcome.stage === "halt CPUs")
+    return cause("the other CPUs to halt", "one never comes to schedule(), where it would stop");
   if (outcome.stage === "wait for other CPUs") return silentCpu(k, dumping);
-  if (data.dump_io_count === 0) return undefined;
-  const q = lkcd.bdev.disk.queue;
-  const rq = requestOf(k, lkcd.bios);
+  if (!block || data.dump_io_count === 0) return undefined;
+  const q = block.bdev.disk.queue;
+  const rq = requestOf(k, block.bios);
   if (rq) return whyUnfinished(k, q, rq, dumping);
   if (functionsOf(k, dumping).some((name) => /get_request_wait$/.test(name))) {
     const because = whyNothingEnds(k, q, dumping);

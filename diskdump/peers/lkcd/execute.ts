@@ -24,12 +24,12 @@ const REBOOT_SECONDS = 10;
  * Returns: a negative errno when there was no dump. Does not return otherwise. Context: any. Locks: none may be assumed free.
  */
 export const dump_execute = kfunc("dump_execute", function* (lkcd: Lkcd, regs: number) {
-  const { data, outcome, options } = lkcd;
+  const { data, outcome, options, device } = lkcd;
   if (data.dump_okay === 0) return -EBUSY;
   outcome.result = "running";
   data.dump_in_progress = 1;
   const reason = (K.crash?.reason ?? "").replace(/^panic: /, "");
-  yield* printk(`Dumping to block device on CPU ${K.crash?.cpu ?? 0} ...\n`, 0);
+  if (device.greeting !== "") yield* printk(`${device.greeting} on CPU ${K.crash?.cpu ?? 0} ...\n`, 0);
   yield* dump_configure_header(lkcd, regs, reason);
   outcome.stage = "silence";
   yield* dump_silence_system(lkcd);
@@ -37,12 +37,13 @@ export const dump_execute = kfunc("dump_execute", function* (lkcd: Lkcd, regs: n
     outcome.stage = "unlock";
     yield* dump_unlock_resources(lkcd);
   }
+  let error = yield* device.silence();
   outcome.stage = "header";
-  let error = yield* dump_update_header(lkcd);
+  if (error === 0) error = yield* dump_update_header(lkcd);
   if (error === 0) {
     outcome.stage = "memory";
     yield* printk("Writing dump pages ", 1);
-    error = yield* dump_write_memory(lkcd);
+    error = yield* device.sequencer?.() ?? dump_write_memory(lkcd);
     yield* printk("\n", 1);
   }
   if (error === 0 || error === -ENOSPC) {
@@ -51,11 +52,12 @@ export const dump_execute = kfunc("dump_execute", function* (lkcd: Lkcd, regs: n
     const last = yield* dump_update_header(lkcd);
     error = error !== 0 ? error : last;
   }
+  yield* device.resume();
   outcome.stage = "ended";
   outcome.pagesWritten = data.dump_num_pages;
   if (error !== 0) {
     outcome.result = outcome.touched ? "incomplete" : "refused";
-    outcome.reason = error === -ENOSPC ? "no space left on the dump device" : "write error";
+    outcome.reason = error === -ENOSPC ? "no space left on the dump device" : device.failure;
     yield* printk(`dump: writing failed. error ${error}\n`, 3);
     return error;
   }

@@ -2,8 +2,6 @@
 import type { ViewOf } from "../../../kernel-sim/abi/view.ts";
 import type { StructType } from "../../../kernel-sim/abi/types.ts";
 import { M } from "../../../kernel-sim/abi/ram.ts";
-import type { Bio } from "../../../kernel-sim/block/bio.ts";
-import type { BlockDevice } from "../../../kernel-sim/block/gendisk.ts";
 import type { Kernel } from "../../../kernel-sim/core/kernel.ts";
 import type { LoadedModule } from "../../../kernel-sim/core/module.ts";
 import { registerBytes } from "../../../kernel-sim/core/registers.ts";
@@ -12,6 +10,7 @@ import { DUMP_PAGE_BYTES, dump_header, dump_header_v9, lkcdArch, type LkcdArch }
 import { StructBytes } from "../../format/struct-bytes.ts";
 import type { PageRange } from "../../format/bitmap.ts";
 import { ramPageRanges } from "../../module/ram-map.ts";
+import type { DumpDevice } from "./dump-device.ts";
 import type { LkcdOptions } from "./options.ts";
 import { lkcd_data } from "./structs.ts";
 
@@ -31,6 +30,8 @@ export type LkcdStage =
   | "header"
   | "memory"
   | "completion"
+  | "halt CPUs"
+  | "soft boot"
   | "ended";
 
 /** What became of the dump: for the trial; kernel code writes it and does not read it. */
@@ -61,9 +62,7 @@ export class Lkcd {
   readonly options: LkcdOptions;
   readonly module: LoadedModule;
   readonly data: ViewOf<typeof lkcd_data>;
-  readonly bdev: BlockDevice;
-  /** What a write goes out as: one bio, or in 2.4 as many buffer heads as the buffer has pages. */
-  readonly bios: readonly Bio[];
+  readonly device: DumpDevice;
   readonly arch: LkcdArch;
   readonly machineHeader: StructType;
   readonly headerType: typeof dump_header;
@@ -83,14 +82,13 @@ export class Lkcd {
   /** Time between two looks of a loop that waits; see relax.ts. */
   relaxNs = 0;
 
-  constructor(kernel: Kernel, module: LoadedModule, bdev: BlockDevice, bios: readonly Bio[], options: LkcdOptions) {
+  constructor(kernel: Kernel, module: LoadedModule, device: DumpDevice, options: LkcdOptions) {
     const { model } = kernel.map;
     const cpus = kernel.machine.cpus.length;
     this.kernel = kernel;
     this.options = options;
     this.module = module;
-    this.bdev = bdev;
-    this.bios = bios;
+    this.device = device;
     this.pageSize = model.pageSize;
     this.data = kernel.view(lkcd_data, module.dataAt);
     this.arch = lkcdArch(model)!;
@@ -105,7 +103,6 @@ export class Lkcd {
     this.regsAt = kernel.bootmem(cpus * registerBytes());
     this.ram = ramPageRanges(kernel.machine.memory.map, this.pageSize);
     const { data } = this;
-    data.dump_bio = bios[0]!.addr;
     data.dump_buf = this.bufferAt;
     data.dump_header = this.headerAt;
     data.dumping_cpu = -1;

@@ -84,7 +84,10 @@ export const dump_schedule = kfunc("dump_schedule", function* (lkcd: Lkcd) {
     return true;
   }
   // They spin with interrupts as they are: timers and softirqs go on here. Waiting for the next one is the same.
-  while (data.dump_in_progress !== 0) yield* halt();
+  while (data.dump_in_progress !== 0) {
+    yield* halt();
+    if (lkcd.device.standing) yield* lkcd.device.standing();
+  }
   return false;
 });
 

@@ -35,7 +35,7 @@ const irq_bh_save = kleaf("irq_bh_save", (lkcd: Lkcd): void => {
   p.softirqDepth = 0;
 });
 
-/** Context: any; interrupts are on when it returns. */
+/** Context: any; interrupts are on when it returns, for a device that needs them. */
 export const dump_silence_system = kfunc("__dump_silence_system", function* (lkcd: Lkcd) {
   const { data } = lkcd;
   if (in_interrupt()) {
@@ -44,6 +44,7 @@ export const dump_silence_system = kfunc("__dump_silence_system", function* (lkc
   data.dump_okay = 0;
   data.dumping_cpu = smp_processor_id();
   K.scheduleWhileDumping = () => dump_schedule(lkcd);
+  if (!lkcd.device.needsInterrupts) return;
   yield* local_irq_enable();
   set_irq_affinity(lkcd);
   irq_bh_save(lkcd);

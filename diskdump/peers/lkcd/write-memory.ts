@@ -8,7 +8,6 @@ import { printk } from "../../../kernel-sim/core/printk.ts";
 import { PG_lru, PG_reserved, page_count, page_flags, pfn_to_page } from "../../../kernel-sim/mm/page.ts";
 import { DP, DUMP_PAGE_BYTES } from "../../cores/lkcd-header.ts";
 import { deflatePage, encodeRuns } from "../../cores/page-codec.ts";
-import { dump_block_ready, dump_block_write } from "./blockdev.ts";
 import { BUFFERS_PER_HEADER, DUMP_BUFFER_BYTES, DUMP_HEADER_ROOM, type Lkcd } from "./lkcd.ts";
 import { LKCD_LEVELS } from "./options.ts";
 
@@ -17,22 +16,21 @@ const kfunc = moduleFunctions("dump");
 /** memcpy of a page frame that is not in the cache. */
 const COPY_FRAME_NS = 1500;
 /** Compressing one byte, about: run lengths and zlib at its fastest on a CPU of 2004. */
-const PACK_NS_PER_BYTE = { none: 0, rle: 2, gzip: 30 } as const;
+export const PACK_NS_PER_BYTE = { none: 0, rle: 2, gzip: 30 } as const;
 /** Looking at a struct page. */
-const LOOK_NS = 10;
-const SECTOR = 512;
+export const LOOK_NS = 10;
 const REPORT_PAGES = 65536;
 /** A section between two preemption points, at most. */
-const PIECE_NS = 1000;
+export const PIECE_NS = 1000;
 
 type Kind = "kernel" | "referenced" | "unreferenced";
-const PASSES: readonly Kind[] = ["kernel", "referenced", "unreferenced"];
+export const PASSES: readonly Kind[] = ["kernel", "referenced", "unreferenced"];
 
 /**
  * Reserved, or in use and on no LRU list, is the kernel's; a count of 0 is free. mem_map has an entry for each 4 KiB here: a larger
  * page is what the most important of its parts is.
  */
-function kindOf(firstFrame: number, frames: number): Kind {
+export function kindOf(firstFrame: number, frames: number): Kind {
   let kind: Kind = "unreferenced";
   for (let frame = firstFrame; frame < firstFrame + frames; frame++) {
     const page = pfn_to_page(frame);
@@ -46,7 +44,7 @@ function kindOf(firstFrame: number, frames: number): Kind {
 }
 
 /** The buffer that fills, and what is counted on the way. */
-class Filling {
+export class Filling {
   readonly lkcd: Lkcd;
   /** Bytes in the buffer. */
   used = 0;
@@ -102,8 +100,9 @@ class Filling {
 
   end(): void {
     this.describe(0, 0, DP.END);
-    // To whole sectors; what stood in the buffer before follows the mark.
-    this.used = Math.ceil(this.used / SECTOR) * SECTOR;
+    // To whole sectors, or pages; what stood in the buffer before follows the mark.
+    const { grainBytes } = this.lkcd.device;
+    this.used = Math.ceil(this.used / grainBytes) * grainBytes;
   }
 
   /** What did not fit moves to the front. */
@@ -135,8 +134,8 @@ function copyPage(lkcd: Lkcd, from: number, to: number): void {
 const dump_write_buffer = kfunc("dump_write_buffer", function* (filling: Filling, bytes: number) {
   const { lkcd } = filling;
   touch_nmi_watchdog();
-  let error = yield* dump_block_write(lkcd, lkcd.bufferAt, bytes);
-  if (error === 0) error = yield* dump_block_ready(lkcd);
+  let error = yield* lkcd.device.write(lkcd.bufferAt, bytes);
+  if (error === 0) error = yield* lkcd.device.ready();
   if (error !== 0) return error;
   filling.emptied();
   lkcd.outcome.pagesWritten = lkcd.data.dump_num_pages;
@@ -146,13 +145,13 @@ const dump_write_buffer = kfunc("dump_write_buffer", function* (filling: Filling
 
 /** The header, with the number of pages as it is now; the device goes on where it was. Returns: 0 or a negative errno. */
 export const dump_update_header = kfunc("dump_update_header", function* (lkcd: Lkcd) {
-  const { data } = lkcd;
+  const { data, device } = lkcd;
   step(500);
   lkcd.header().set("dh_num_pages", data.dump_num_pages);
   const offset = data.dump_offset;
-  data.dump_offset = lkcd.pageSize;
-  let error = yield* dump_block_write(lkcd, lkcd.headerAt, lkcd.headerBytes);
-  if (error === 0) error = yield* dump_block_ready(lkcd);
+  data.dump_offset = device.startOffset;
+  let error = yield* device.write(lkcd.headerAt, lkcd.headerBytes);
+  if (error === 0) error = yield* device.ready();
   data.dump_offset = offset;
   if (error === 0) lkcd.outcome.touched = true;
   return error;
@@ -168,7 +167,7 @@ export const dump_write_memory = kfunc("dump_execute_memdump", function* (lkcd: 
   const filling = new Filling(lkcd);
   const packNs = PACK_NS_PER_BYTE[options.compress] * pageSize;
   const framesPerPage = pageSize / FRAME_SIZE;
-  data.dump_offset = pageSize + DUMP_HEADER_ROOM;
+  data.dump_offset = lkcd.device.startOffset + DUMP_HEADER_ROOM;
   let error = 0;
   for (let pass = 0; pass < passes.length && error === 0; pass++) {
     const kind = passes[pass]!;

@@ -54,7 +54,7 @@ export function trialCommand({ terminal, exit, runTrial }: CommandContext): Comm
     .option("--vmcore <file>", "write the vmcore that savecore makes")
     .option("--vmlinux <file>", "write the kernel's symbols for gdb and crash")
     .option("--trace <file>", "write the trace of events")
-    .option("--pcap <file>", "write the frames on the network for Wireshark (netdump)")
+    .option("--pcap <file>", "write the frames on the network for Wireshark (netdump, LKCD)")
     .option("--capsule <file>", "write a capsule for dumplab replay")
     .addHelpText(
       "after",
@@ -73,7 +73,9 @@ Examples:
       const { disk, vmcore, vmlinux, trace, pcap, capsule } = flags;
       refuseOutputs([disk, vmcore, vmlinux, trace, pcap, capsule]);
       if (pcap !== undefined && !isNetworked(scenario)) {
-        throw new UsageError("--pcap: the machine is on no network; --dumper netdump puts it on one");
+        throw new UsageError(
+          "--pcap: the machine is on no network; --dumper netdump puts it on one, and LKCD with dump.lkcd.method=network",
+        );
       }
       const result = attempt(scenario, seed, {
         ...{ trace: trace !== undefined, pcap: pcap !== undefined },

@@ -25,8 +25,8 @@ const KDUMP: CrashKernelKind = { name: "kdump", backup: true, direct: false };
 export const kdump: DumperKind = { start: (lab) => start_kexec(lab, KDUMP) };
 export const mkdump: DumperKind = { start: (lab) => start_kexec(lab, MKDUMP) };
 
-/** The capture kernel's drivers: those of the first. */
-function* probe_adapters(lab: Lab): Generator<void, void, void> {
+/** A second kernel's drivers: those of the first. */
+export function* probe_adapters(lab: Lab): Generator<void, void, void> {
   const drivers = [...new Set(lab.scenario.adapters.map(({ type }) => ADAPTERS[type]!))];
   for (const { loadModules } of drivers) loadModules();
   for (const { probe } of drivers) yield* probe();

@@ -1,4 +1,5 @@
 // netdump on a trial's machine: the module with its interface, and what the server on the trial's network got.
+import type { Running } from "../../../emulator/cpu/cpu.ts";
 import { ipBytes } from "../../../emulator/net/udp.ts";
 import { FRAME_SIZE } from "../../../emulator/memory/pool.ts";
 import type { TouchedRange } from "../../../diskdump/module/disk-dump.ts";
@@ -23,15 +24,20 @@ import { CLIENT_IP, SERVER_IP, SERVER_MAC, type Network } from "../network.ts";
 
 export const netdump: DumperKind = { start: (lab) => start_netdump(lab) };
 
+/** The NIC's driver, and the address. */
+export function* bring_up_nic({ scenario }: Lab): Running {
+  loadRtl8139();
+  const [device] = yield* rtl8139_init_module(scenario.network.driverIrqs);
+  if (!device) throw new UsageError(`${scenario.dump.dumper}: the kernel has found no network interface`);
+  inet_insert_ifa(K, device.s, [...ipBytes(CLIENT_IP)], 24);
+}
+
 /** `service netdump start`: the NIC's driver, the address, the module. */
 export const start_netdump = kfunc("start_netdump_service", function* (lab: Lab): Generator<void, NetdumpRun, void> {
   const { network } = lab.hardware;
   if (!network) throw new UsageError("netdump: the machine is on no network");
   const { scenario } = lab;
-  loadRtl8139();
-  const [device] = yield* rtl8139_init_module(scenario.network.driverIrqs);
-  if (!device) throw new UsageError("netdump: the kernel has found no network interface");
-  inet_insert_ifa(K, device.s, [...ipBytes(CLIENT_IP)], 24);
+  yield* bring_up_nic(lab);
   const nd = yield* init_netdump({
     ...DEFAULT_NETDUMP,
     ...{ localIp: CLIENT_IP, remoteIp: SERVER_IP, remoteMac: SERVER_MAC },
@@ -144,10 +150,6 @@ export class NetdumpRun implements DumperRun {
   }
 
   writeCore(sink: CoreSink): void {
-    const { pages, sizeBytes } = this.coreFile();
-    const whole = Math.ceil(sizeBytes / FRAME_SIZE) * FRAME_SIZE;
-    sink.begin(sizeBytes);
-    sink.copy(0, pages, 0, whole);
-    sink.end();
+    this.coreFile().copyTo(sink);
   }
 }

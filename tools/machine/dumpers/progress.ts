@@ -11,18 +11,19 @@ import { K } from "../../../kernel-sim/core/kernel.ts";
 export const NO_PROGRESS_SECONDS = 35;
 const LOOK_NS = 1e9;
 
-/** Stops the machine when `progress` has stood still, or the dumping CPU has gone for good. */
-export function watchProgress(machine: Machine, progress: () => number): void {
+/** Stops the machine when `progress` has stood still for `limitSeconds`, or the dumping CPU has gone for good. */
+export function watchProgress(machine: Machine, progress: () => number, limitSeconds = NO_PROGRESS_SECONDS): void {
+  // The kernel that runs may be another one later.
+  const c = machine.cpus[K.crash?.cpu ?? 0]!;
   let last = progress();
   let stoodFor = 0;
   const event = makeEvent("dump.progress", (fired) => {
     if (K.restarted !== undefined) return;
-    const c = machine.cpus[K.crash?.cpu ?? 0]!;
     const gone = c.state === STOPPED || (c.state === HALT && !c.interruptsEnabled);
     const now = progress();
     stoodFor = now === last ? stoodFor + 1 : 0;
     last = now;
-    if (gone || stoodFor >= NO_PROGRESS_SECONDS) {
+    if (gone || stoodFor >= limitSeconds) {
       machine.stopReason = gone ? "the dumping CPU stands still" : "the dump makes no progress";
       return;
     }
