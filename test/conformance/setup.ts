@@ -1,11 +1,13 @@
 // Before the suites: forget what earlier runs left. After them: the matrix.
 import { clearLock } from "./linux/lock.ts";
+import { removeLeftBehind } from "./qemu/temporary.ts";
 import { matrixText } from "./matrix.ts";
 import { clearRecords, readRecords } from "./record.ts";
 
 export function setup(): void {
   clearRecords();
   clearLock();
+  removeLeftBehind();
 }
 
 export function teardown(): void {
