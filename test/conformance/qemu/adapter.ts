@@ -1,16 +1,15 @@
 // What the harness must know of an adapter: how QEMU makes one, and which of our drivers drives it. One file per adapter.
 import type { Running } from "../../../emulator/cpu/cpu.ts";
 import type { Scsi_Host, scsi_cmnd } from "../../../kernel-sim/scsi/host.ts";
-import type { Forgets } from "./qemu-function.ts";
+import type { Machine } from "../../../emulator/cpu/machine.ts";
+import type { Forgets, QemuFunction } from "./qemu-function.ts";
+import type { QemuMachine } from "./qemu-machine.ts";
 
 /** Where adapters are plugged on QEMU's bus and on ours. */
 export const ADAPTER_SLOT = 4;
 
-export interface QemuAdapter {
-  /** QEMU's name of the model. */
-  readonly model: string;
-  /** Row of the conformance matrix. */
-  readonly row: string;
+/** A chip with disks: what a whole trial needs. */
+export interface QemuChip {
   readonly devfn: number;
   /** The input of QEMU's I/O APIC that it drives. */
   readonly gsi: number;
@@ -19,6 +18,17 @@ export interface QemuAdapter {
   readonly device: readonly string[];
   /** The -device argument of the disk with target id `id` that shows block device `drive`. */
   disk(id: number, drive: string): string;
+  /** Puts it on the machine's bus, where that takes more than a slot and a PCI interrupt. */
+  plug?(machine: Machine, qemu: QemuMachine, name: string): { readonly fn: QemuFunction; readonly irq: number };
+  /** What puts the adapter into the scenario "learn". */
+  readonly scenario: readonly string[];
+}
+
+export interface QemuAdapter extends QemuChip {
+  /** QEMU's name of the model. */
+  readonly model: string;
+  /** Row of the conformance matrix. */
+  readonly row: string;
   /** Loads the driver's modules. */
   load(): void;
   /** Probes. Context: process. */
@@ -35,8 +45,6 @@ export interface QemuAdapter {
   readonly interruptible: "read" | "write";
   /** A line of the log that each handler leaves behind when it has done what it should. */
   readonly says: Readonly<Record<ErrorHandler, string>>;
-  /** What puts the adapter into the scenario "learn". */
-  readonly scenario: readonly string[];
 }
 
 /** The error handling hooks, the mildest first. */

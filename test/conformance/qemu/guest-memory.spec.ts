@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { PhysicalMemory } from "../../../emulator/memory/memory.ts";
 import { PagePool } from "../../../emulator/memory/pool.ts";
 import { GuestMemory } from "./guest-memory.ts";
@@ -15,7 +15,7 @@ const made: GuestMemory[] = [];
 afterEach(() => {
   for (const guest of made.splice(0)) guest.close();
 });
-process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function make(): { memory: PhysicalMemory; guest: GuestMemory } {
   const memory = new PhysicalMemory(new PagePool(FLAT, 8 << 20), [{ start: 0, end: END, type: "ram" }]);

@@ -1,56 +1,36 @@
 // Goal: our IDE driver and dump type are right about the hardware, not only about our own model of it. Method: the code as it is
 // runs on QEMU's PIIX3 and its ide-hd; what it wrote is read off QEMU's disk images.
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { init_ide_dump } from "../../../diskdump/module/ide-dump.ts";
 import { init_diskdump } from "../../../diskdump/module/init-diskdump.ts";
 import { READ, WRITE } from "../../../diskdump/module/disk-dump.ts";
 import { register_disk_dump_device } from "../../../diskdump/module/registration.ts";
-import type { PciIdentity } from "../../../emulator/bus/pci.ts";
 import type { Running } from "../../../emulator/cpu/cpu.ts";
-import type { Machine } from "../../../emulator/cpu/machine.ts";
 import { loadPiixIde, piix_ide_init } from "../../../hba/ide/driver.ts";
 import { bytesOf, filledPages, transfer } from "../../../hba/ide/driver-testing.ts";
-import { PIIX_IRQS, PIIX_PORTS } from "../../../hba/ide/registers.ts";
 import { blkdev_issue_flush } from "../../../kernel-sim/block/queue.ts";
 import type { Kernel } from "../../../kernel-sim/core/kernel.ts";
 import { bootTestMachine, runToEnd } from "../../../kernel-sim/core/testing.ts";
 import type { ide_drive_t } from "../../../kernel-sim/ide/ide.ts";
 import { conformanceCell } from "../cell.ts";
-import { QemuFunction } from "./qemu-function.ts";
+import { loadScenario } from "../../../tools/scenario/load.ts";
+import { piix3Ide, plugPiix3 } from "./piix3-ide.ts";
+import type { QemuFunction } from "./qemu-function.ts";
 import { QemuMachine } from "./qemu-machine.ts";
 import { QEMU_PACKAGE, qemuInstalled } from "./qtest.ts";
+import { temporaryFolder } from "./temporary.ts";
+import { wholeDump } from "./whole-dump.ts";
 
 const MIB = 1 << 20;
-/** The IDE function of QEMU's PC. */
-const DEVFN = (1 << 3) | 1;
-const [IRQ] = PIIX_IRQS;
 const BAD_SECTOR = 20_000;
-
-/** The function with its legacy ports as BARs 0 to 3, as our bus has them. */
-function plugPiix3(machine: Machine, qemu: QemuMachine): QemuFunction {
-  const identify = qemu.identify.bind(qemu);
-  qemu.identify = (devfn): PciIdentity => ({
-    ...identify(devfn),
-    bars: [...PIIX_PORTS.map(({ size }) => ({ kind: "io" as const, size })), { kind: "io", size: 16 }],
-    ...{ interruptPin: 0, legacyPorts: PIIX_PORTS, legacyIrqs: PIIX_IRQS },
-  });
-  const fn = new QemuFunction(machine, "piix3-ide", qemu, { devfn: DEVFN, gsi: IRQ, forgets: () => false });
-  machine.ioApic.entry(IRQ).level = false;
-  machine.pci.plug(fn, DEVFN, IRQ, (irq, asserted) => machine.ioApic.setLine(irq, asserted));
-  for (const { bar, base } of PIIX_PORTS) fn.barBases[bar] = base;
-  // The firmware's part: both channels decode their ports.
-  fn.writeConfig(0x40, 4, 0x80008000);
-  return fn;
-}
 
 describe("our driver on QEMU's piix3-ide", () => {
   const cell = conformanceCell("ide", "qemu");
   const runs = qemuInstalled();
-  const folder = mkdtempSync(join(tmpdir(), "dumplab-qemu-ide-"));
-  const images = ["hda", "hdb"].map((name) => join(folder, `${name}.img`));
+  let folder: string | undefined;
+  let images: string[];
   let kernel: Kernel;
   let qemu: QemuMachine | undefined;
   let fn: QemuFunction;
@@ -68,23 +48,25 @@ describe("our driver on QEMU's piix3-ide", () => {
 
   beforeAll(async () => {
     if (!runs) return;
+    const here = (folder = temporaryFolder("qemu"));
+    images = ["hda", "hdb"].map((name) => join(here, `${name}.img`));
     for (const image of images) {
       writeFileSync(image, "");
       truncateSync(image, 64 * MIB);
     }
     // blkdebug fails one sector of the first disk, for ever.
     const rules = `[inject-error]\nevent = "read_aio"\nerrno = "5"\nsector = "${BAD_SECTOR}"\n`;
-    writeFileSync(join(folder, "rules"), rules);
+    writeFileSync(join(here, "rules"), rules);
     kernel = bootTestMachine({});
     const drive = (unit: number, file: string): string[] => [
       ...["-drive", `if=none,id=drive${unit},file=${file},format=raw`],
       ...["-device", `ide-hd,bus=ide.0,unit=${unit},drive=drive${unit}`],
     ];
     qemu = await QemuMachine.start(kernel.machine.memory, [
-      ...drive(0, `blkdebug:${join(folder, "rules")}:${images[0]!}`),
+      ...drive(0, `blkdebug:${join(here, "rules")}:${images[0]!}`),
       ...drive(1, images[1]!),
     ]);
-    fn = plugPiix3(kernel.machine, qemu);
+    fn = plugPiix3(kernel.machine, qemu, "piix3-ide").fn;
     loadPiixIde();
     run(function* () {
       yield* piix_ide_init();
@@ -96,7 +78,7 @@ describe("our driver on QEMU's piix3-ide", () => {
   });
   afterAll(async () => {
     await qemu?.stop();
-    rmSync(folder, { recursive: true });
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
   });
 
   test("finds master and slave by reset, signature and IDENTIFY, and nothing on the second cable", () => {
@@ -195,5 +177,12 @@ describe("our driver on QEMU's piix3-ide", () => {
     expect(Buffer.compare(Buffer.from(u8.slice(buffer, buffer + 4 * 4096)), written)).toBe(0);
     expect(fn.interrupts).toBe(interruptsBefore.count);
     cell.exercised("ide_dump: reset, blocks by polled ports, no interrupt");
+  });
+
+  test("a whole dump after INIT under load goes through its ports, and savecore opens the image", async () => {
+    // Word by word over a socket: the machine is as small as the load lets it be.
+    const sets = [...piix3Ide.scenario, "memory.size=16MiB"];
+    const { dumpedPages } = await wholeDump(piix3Ide, loadScenario("learn", sets, undefined, "ide"));
+    cell.exercised(`os_init under load, ${dumpedPages} pages dumped by port, saved and compared`);
   });
 });

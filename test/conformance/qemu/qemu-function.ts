@@ -4,6 +4,7 @@
 // written a moment ago) a calendar event asks it for news, and virtual time is not let run ahead of host time. So a time limit of the
 // kernel's is one of the host's, and never strikes only because the simulation idles faster than a disk works.
 import { PciDevice, type DeviceHost } from "../../../emulator/bus/pci.ts";
+import type { PhysicalMemory } from "../../../emulator/memory/memory.ts";
 import { makeEvent } from "../../../emulator/time/events.ts";
 import type { QemuMachine } from "./qemu-machine.ts";
 
@@ -95,6 +96,38 @@ export class QemuFunction extends PciDevice {
     if (!this.news.armed && this.owing) this.expectNews();
     if (this.host.tracing) this.host.trace(this.name, `read bar${bar}`, offset, value);
     return value;
+  }
+
+  /** A data port's string instruction, 32 bits wide as far as possible: many accesses in one piece. */
+  readString(bar: number, offset: number, memory: PhysicalMemory, address: number, bytes: number): void {
+    const { qtest, ram } = this.qemu;
+    const port = this.barBases[bar]! + offset;
+    const into = Buffer.alloc(bytes);
+    qtest.inString(port, 4, bytes >> 2).forEach((value, i) => into.writeUInt32LE(value, i * 4));
+    if ((bytes & 2) !== 0) into.writeUInt16LE(qtest.in(port, 2), bytes - 2);
+    this.asked = true;
+    ram.pull();
+    memory.writeBytes(address, into);
+    if (!this.news.armed && this.owing) this.expectNews();
+  }
+
+  writeString(bar: number, offset: number, memory: PhysicalMemory, address: number, bytes: number): void {
+    const { qtest, ram } = this.qemu;
+    const port = this.barBases[bar]! + offset;
+    const from = Buffer.alloc(bytes);
+    memory.readBytes(address, from);
+    ram.push();
+    const sent = (value: number): number => this.mischief.beforeWrite?.(bar, offset, value) ?? value;
+    qtest.outString(
+      port,
+      4,
+      Array.from({ length: bytes >> 2 }, (_, i) => sent(from.readUInt32LE(i * 4))),
+    );
+    if ((bytes & 2) !== 0) qtest.out(port, 2, sent(from.readUInt16LE(bytes - 2)));
+    this.asked = true;
+    this.lastWrite = `${bytes} bytes to BAR ${bar} + 0x${offset.toString(16)}`;
+    this.expectUntil = this.host.events.now + EXPECT_NS;
+    this.expectNews();
   }
 
   write(bar: number, offset: number, size: number, value: number): void {

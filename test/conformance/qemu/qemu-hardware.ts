@@ -1,17 +1,18 @@
 // The hardware of a scenario with QEMU's adapter and disks in the place of ours: a whole trial then runs on them as on any other.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { FileSink } from "../../../diskdump/userspace/core-sink.ts";
 import { nodeFiles } from "../../../diskdump/userspace/host-files.ts";
+import type { Machine } from "../../../emulator/cpu/machine.ts";
 import { RawFileBacking } from "../../../emulator/disk/raw-file-backing.ts";
 import { ScsiDisk } from "../../../emulator/disk/scsi-disk.ts";
 import type { PageStore } from "../../../emulator/memory/store.ts";
 import { buildMachine, makeDisk, placeOf, type Hardware } from "../../../tools/machine/hardware.ts";
 import type { Scenario } from "../../../tools/scenario/scenario.ts";
-import type { QemuAdapter } from "./adapter.ts";
+import type { QemuChip } from "./adapter.ts";
 import { QemuFunction } from "./qemu-function.ts";
 import { QemuMachine } from "./qemu-machine.ts";
+import { temporaryFolder } from "./temporary.ts";
 
 export interface QemuHardware {
   readonly hardware: Hardware;
@@ -26,11 +27,20 @@ export interface QemuHardware {
 }
 
 /** Builds the machine of a scenario with one adapter. The pages of its disks are the images' from the start to the end. */
-export async function buildQemuHardware(model: QemuAdapter, scenario: Scenario, seed: number): Promise<QemuHardware> {
+export async function buildQemuHardware(model: QemuChip, scenario: Scenario, seed: number): Promise<QemuHardware> {
+  const folder = temporaryFolder("qemu");
+  try {
+    return await buildIn(folder, model, scenario, seed);
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function buildIn(folder: string, model: QemuChip, scenario: Scenario, seed: number): Promise<QemuHardware> {
   const [adapter, ...others] = scenario.adapters;
   if (!adapter || others.length > 0) throw new Error("a trial on QEMU's chip has exactly one adapter");
   const { machine, preserved, requiredBlocks } = buildMachine(scenario, seed);
-  const folder = mkdtempSync(join(tmpdir(), "dumplab-qemu-"));
   const images = new Map<string, string>();
   const disks = new Map<string, ScsiDisk>();
   for (const disk of adapter.disks) {
@@ -52,10 +62,7 @@ export async function buildQemuHardware(model: QemuAdapter, scenario: Scenario, 
     ...["-device", model.disk(disk.id, `drive${i}`)],
   ]);
   const qemu = await QemuMachine.start(machine.memory, [...model.device, ...drives]);
-  const fn = new QemuFunction(machine, adapter.name, qemu, model);
-  const { irq } = placeOf(0);
-  machine.pci.plug(fn, model.devfn, irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
-  fn.writeConfig(0x3c, 1, irq);
+  const { fn, irq } = (model.plug ?? plugCard.bind(model))(machine, qemu, adapter.name);
   return {
     hardware: {
       machine,
@@ -70,6 +77,19 @@ export async function buildQemuHardware(model: QemuAdapter, scenario: Scenario, 
     stop: () => qemu.stop(),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
+}
+
+function plugCard(
+  this: QemuChip,
+  machine: Machine,
+  qemu: QemuMachine,
+  name: string,
+): { fn: QemuFunction; irq: number } {
+  const fn = new QemuFunction(machine, name, qemu, this);
+  const { irq } = placeOf(0);
+  machine.pci.plug(fn, this.devfn, irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
+  fn.writeConfig(0x3c, 1, irq);
+  return { fn, irq };
 }
 
 function writeImage(store: PageStore, path: string): void {

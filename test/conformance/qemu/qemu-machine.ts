@@ -1,11 +1,9 @@
 // QEMU's PC around one adapter: its memory, PCI configuration cycles, and where its interrupts go.
-import { existsSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { BarSpec, PciIdentity } from "../../../emulator/bus/pci.ts";
 import type { PhysicalMemory } from "../../../emulator/memory/memory.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import { Qtest } from "./qtest.ts";
+import { guestMemoryPath } from "./temporary.ts";
 
 const CONFIG_ADDRESS = 0xcf8;
 const CONFIG_DATA = 0xcfc;
@@ -14,8 +12,6 @@ const PIIX3 = 1 << 3;
 const PIRQ_ROUTES = 0x60;
 /** Where every PCI interrupt line of QEMU's PC is sent. */
 export const PCI_GSI = 11;
-
-let machines = 0;
 
 export class QemuMachine {
   readonly qtest: Qtest;
@@ -29,18 +25,19 @@ export class QemuMachine {
 
   /** Starts QEMU's "pc" with a memory as large as `memory`, and `args` for the adapter and its disks. */
   static async start(memory: PhysicalMemory, args: readonly string[]): Promise<QemuMachine> {
-    const folder = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
-    const path = join(folder, `dumplab-guest-${process.pid}-${machines++}`);
+    const path = guestMemoryPath();
     const ram = new GuestMemory(path, memory);
+    let qtest: Qtest | undefined;
     try {
       const backend = `memory-backend-file,id=ram,size=${memory.endOfRam},mem-path=${path},share=on`;
       const machine = ["-machine", "pc,accel=tcg,memory-backend=ram", "-m", `${memory.endOfRam}B`, "-object", backend];
-      const qtest = await Qtest.start([...machine, ...args]);
+      qtest = await Qtest.start([...machine, ...args]);
       const made = new QemuMachine(qtest, ram);
       made.writeConfig(PIIX3, PIRQ_ROUTES, 4, PCI_GSI * 0x01010101);
       qtest.command("irq_intercept_in ioapic");
       return made;
     } catch (error) {
+      await qtest?.stop();
       ram.close();
       throw error;
     }

@@ -4,7 +4,6 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import {
   closeSync,
-  mkdtempSync,
   open,
   openSync,
   constants,
@@ -14,10 +13,10 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
+import { temporaryFolder } from "./temporary.ts";
 
 export const QEMU = "qemu-system-x86_64";
 /** Debian's package for it. */
@@ -62,6 +61,12 @@ function firmware(): Uint8Array {
 /** True when QEMU is installed. */
 export const qemuInstalled = (): boolean => spawnSync(QEMU, ["--version"], { stdio: "ignore" }).error === undefined;
 
+/** From util-linux. It becomes QEMU, so the process is QEMU's from then on. */
+const DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"];
+/** True when QEMU can be made to end with whatever started it, also when that is killed and can say nothing any more. */
+export const diesWithParent = (): boolean =>
+  spawnSync("setpriv", ["--pdeathsig", "KILL", "--", "true"], { stdio: "ignore" }).status === 0;
+
 export class Qtest {
   /** Told of every edge that QEMU's devices make on a line that is intercepted. */
   onIrq: (line: number, raised: boolean) => void = () => {};
@@ -98,14 +103,15 @@ export class Qtest {
 
   /** Starts QEMU with a paused CPU and `args`. Throws with what it printed when it does not start. */
   static async start(args: readonly string[]): Promise<Qtest> {
-    const folder = mkdtempSync(join(tmpdir(), "dumplab-qtest-"));
+    const folder = temporaryFolder("qtest");
     const pipe = join(folder, "pipe");
     spawnSync("mkfifo", [`${pipe}.in`, `${pipe}.out`]);
     const errors = openSync(join(folder, "stderr"), "w");
     const bios = join(folder, "bios");
     writeFileSync(bios, firmware());
     const base = ["-bios", bios, "-nodefaults", "-no-user-config", "-display", "none"];
-    const child = spawn(QEMU, [...base, "-qtest", `pipe:${pipe}`, "-qtest-log", "none", ...args], {
+    const [program, ...first] = [...(diesWithParent() ? DIE_WITH_PARENT : []), QEMU];
+    const child = spawn(program!, [...first, ...base, "-qtest", `pipe:${pipe}`, "-qtest-log", "none", ...args], {
       stdio: ["ignore", "ignore", errors],
     });
     closeSync(errors);
@@ -115,8 +121,8 @@ export class Qtest {
     });
     // Both opens wait for QEMU's. When it ends before, they are let go by an opener of our own.
     const opens = Promise.all([openFile(`${pipe}.in`, "w"), openFile(`${pipe}.out`, "r")]);
-    const first = await Promise.race([opens, ended]);
-    if (first) return new Qtest(folder, child, ended, ...first);
+    const opened = await Promise.race([opens, ended]);
+    if (opened) return new Qtest(folder, child, ended, ...opened);
     const both = [`${pipe}.in`, `${pipe}.out`].map((path) => openSync(path, constants.O_RDWR | constants.O_NONBLOCK));
     for (const descriptor of [...both, ...(await opens)]) closeSync(descriptor);
     const said = readFileSync(join(folder, "stderr"), "utf8");
@@ -124,15 +130,15 @@ export class Qtest {
     throw new Error(`${QEMU} did not start: ${said.trim() || "it said nothing"}\n${QEMU} ${args.join(" ")}`);
   }
 
-  /** Sends one command and waits for its answer: what follows "OK". Throws on any other answer. */
-  command(text: string): string {
+  /** Sends one command, unless that is `sent`, and waits for its answer: what follows "OK". Throws on any other answer. */
+  command(text: string, sent = false): string {
     const { state } = this;
     Atomics.add(state, 0, 1);
     Atomics.store(state, 1, 1);
     this.commands++;
     let answer: string;
     try {
-      answer = this.ask(text);
+      answer = this.ask(text, sent);
     } finally {
       Atomics.store(state, 1, 0);
     }
@@ -140,9 +146,23 @@ export class Qtest {
     return answer.slice(3);
   }
 
-  private ask(text: string): string {
+  /**
+   * Sends commands in one piece and collects their answers, as `command` does one by one: the ways to and from QEMU are
+   * paid once. QEMU answers while it still reads, so both directions of so many must fit into a FIFO.
+   */
+  commandMany(texts: readonly string[]): string[] {
+    const answers: string[] = [];
+    for (let at = 0; at < texts.length; at += AT_ONCE) {
+      const some = texts.slice(at, at + AT_ONCE);
+      answers.push(this.command(some.join("\n")));
+      for (const text of some.slice(1)) answers.push(this.command(text, true));
+    }
+    return answers;
+  }
+
+  private ask(text: string, sent: boolean): string {
     try {
-      writeSync(this.toQemu, `${text}\n`);
+      if (!sent) writeWhole(this.toQemu, `${text}\n`);
       for (;;) {
         const line = this.readLine(text);
         if (!line.startsWith("IRQ ")) return line;
@@ -202,6 +222,21 @@ export class Qtest {
     this.command(`write${PORT_SIZES[size]} 0x${address.toString(16)} 0x${(value >>> 0).toString(16)}`);
   }
 
+  /** `values.length` accesses of a port one after the other, as a string instruction makes them. */
+  inString(port: number, size: number, count: number): number[] {
+    const text = `in${PORT_SIZES[size]} 0x${port.toString(16)}`;
+    return this.commandMany(new Array<string>(count).fill(text)).map(Number);
+  }
+  outString(port: number, size: number, values: readonly number[]): void {
+    const text = `out${PORT_SIZES[size]} 0x${port.toString(16)} 0x`;
+    this.commandMany(values.map((value) => text + (value >>> 0).toString(16)));
+  }
+
+  /** QEMU's process. */
+  get pid(): number {
+    return this.child.pid!;
+  }
+
   /** Ends QEMU as a user would: its disk images are complete when this resolves. */
   async stop(): Promise<void> {
     if (this.stopped) return;
@@ -214,6 +249,14 @@ export class Qtest {
     closeSync(this.fromQemu);
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Commands of at most 24 bytes, answers of at most 20: a FIFO holds 64 KiB. */
+const AT_ONCE = 1024;
+
+function writeWhole(descriptor: number, text: string): void {
+  const bytes = Buffer.from(text, "latin1");
+  for (let done = 0; done < bytes.length;) done += writeSync(descriptor, bytes, done);
 }
 
 const PORT_SIZES: Readonly<Record<number, string>> = { 1: "b", 2: "w", 4: "l" };

@@ -1,6 +1,5 @@
 // Our kernel and driver on a machine whose adapter and disks are QEMU's, booted and probed.
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Running } from "../../../emulator/cpu/cpu.ts";
 import type { Kernel } from "../../../kernel-sim/core/kernel.ts";
@@ -11,6 +10,7 @@ import { sd_attach_all, type scsi_disk } from "../../../kernel-sim/scsi/sd.ts";
 import type { QemuAdapter } from "./adapter.ts";
 import { QemuFunction } from "./qemu-function.ts";
 import { QemuMachine } from "./qemu-machine.ts";
+import { temporaryFolder } from "./temporary.ts";
 
 const IRQ = 18;
 
@@ -56,7 +56,7 @@ export class QemuRig {
 
   /** Boots both, loads the driver, finds the disks. */
   static async start(adapter: QemuAdapter, options: RigOptions = {}): Promise<QemuRig> {
-    const folder = mkdtempSync(join(tmpdir(), "dumplab-qemu-"));
+    const folder = temporaryFolder("qemu");
     const disks = options.disks ?? [{ id: 0, sizeBytes: 64 << 20 }];
     const images = disks.map(({ id, sizeBytes }) => {
       const path = join(folder, `disk${id}.img`);

@@ -21,10 +21,7 @@ export function qemuSuite(adapter: QemuAdapter): Suite {
     if (!runs) cell.skip(context, `QEMU is missing; "apt-get install -y ${QEMU_PACKAGE}" lets this run`);
   });
   afterAll(async () => {
-    for (const rig of rigs) {
-      await rig.stop();
-      rig.remove();
-    }
+    for (const rig of rigs) await rig.stop().finally(() => rig.remove());
   });
   return {
     ...{ cell, runs },
