@@ -41,6 +41,7 @@ class LkcdRun implements DumperRun {
   private readonly lab: Lab;
   private readonly lkcd: Lkcd;
   private witness: PageWitness | undefined;
+  private endedAtNs: number | undefined;
 
   constructor(lab: Lab, dump: Lkcd) {
     this.lab = lab;
@@ -49,6 +50,7 @@ class LkcdRun implements DumperRun {
     const { machine } = lab.hardware;
     outcome.onStage = (stage) => {
       lab.onDumpStage(stage);
+      if (stage === "ended") this.endedAtNs = machine.now();
       if (stage === "configure header") watchProgress(machine, () => outcome.writesEnded);
       // Nothing is frozen that does not stand still by itself: other I/O goes on.
       if (stage === "header") lab.onFreeze("anything");
@@ -72,6 +74,7 @@ class LkcdRun implements DumperRun {
       ...{ result, reason, stage: outcome.stage, pagesWritten: outcome.pagesWritten },
       device: `/dev/${bdev.name}`,
       handedTo: undefined,
+      ...(this.endedAtNs === undefined ? {} : { endedAtNs: this.endedAtNs }),
     };
   }
 
