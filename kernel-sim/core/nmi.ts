@@ -75,7 +75,13 @@ function land(c: Cpu, landing: Landing): Program | undefined {
 /** Registers go to the top of the NMI stack; the CPU is left with interrupts off and a fresh program. */
 function abandonFor(c: Cpu, start: () => Running, quiet = false): Program {
   const p = per_cpu(c);
-  p.interrupted = { functionName: K.functionName(c.functionId), sp: c.sp, fp: c.fp, functionId: c.functionId };
+  p.interrupted = {
+    ns: c.clock,
+    functionName: K.functionName(c.functionId),
+    sp: c.sp,
+    fp: c.fp,
+    functionId: c.functionId,
+  };
   const regs = pushLandingRegisters(p.nmiStackTop);
   p.nmiRegs = regs;
   c.interruptsEnabled = false;

@@ -27,6 +27,8 @@ export type CrashHooks = { [Hook in (typeof CRASH_HOOKS)[number]]?: CrashFunctio
 export interface CrashSite {
   readonly ns: number;
   readonly cpu: number;
+  /** When the INIT or NMI landed: what is printed before the crash is noted may take time. `ns` for the others. */
+  readonly struckNs: number;
   readonly functionName: string;
   readonly task: string;
   readonly reason: string;
@@ -73,6 +75,7 @@ function noteCrash(reason: string, regs: number, ip: number): void {
   const p = this_cpu();
   const site: CrashSite = {
     ns: c.clock,
+    struckNs: p.interrupted?.ns ?? c.clock,
     cpu: c.id,
     functionName: p.interrupted?.functionName ?? K.functionAt(ip) ?? "?",
     task: p.current.name,

@@ -34,7 +34,7 @@ export interface PerCpu {
   /** This CPU runs on its NMI stack and will not go back. */
   inNmi: boolean;
   /** What the last abandoning NMI or INIT interrupted. */
-  interrupted: { functionName: string; sp: number; fp: number; functionId: number } | undefined;
+  interrupted: { ns: number; functionName: string; sp: number; fp: number; functionId: number } | undefined;
   /** pt_regs of that. */
   nmiRegs: number;
   /** pt_regs of the interrupt that was taken last: its handler may look there first thing. */

@@ -178,6 +178,38 @@ describe("an output", () => {
   });
 });
 
+describe("dumplab bench refuses, before any trial is run,", () => {
+  const bench = (...args: string[]) => refusal("bench", "--scenario", "learn", "--trials", "1", ...args);
+
+  test.each(["--csv", "--svg", "--html"])("%s onto what is there, into no folder, or twice", async (option) => {
+    const path = folder.write(`kept${option}`, "data\n");
+    expect(await bench(option, path)).toBe(`dumplab: ${path} exists already; it is not overwritten\n`);
+    expect(await bench(option, folder.at("none/file"))).toContain(`there is no folder ${folder.at("none")}`);
+    expect(await bench(option, `${path}/file`)).toContain(`${path} is not a folder`);
+    const other = option === "--csv" ? "--svg" : "--csv";
+    expect(await bench(option, folder.at("new"), other, folder.at("new"))).toContain("new: is asked for twice");
+    expect(await bench(option, folder.at("new"), "--out", folder.at("new"))).toContain("new: is asked for twice");
+    expect(readFileSync(path, "utf8")).toBe("data\n");
+  });
+
+  test.each([
+    [["--curve", "--sweep", "cpus=1,2"], "--curve is a --sweep: give one of them"],
+    [["--sweep", "cpus"], "--sweep: expected key=value,value,..."],
+    [["--sweep", "cpus=1,,2"], "--sweep: expected key=value,value,..."],
+    [["--sweep", "cpus=1,1"], "--sweep cpus: the value 1 is there twice"],
+    [["--sweep", "cpus=1,many"], 'cpus: expected an integer; got "many"'],
+    [["--sweep", "cpu=1,2"], 'cpu: unknown key; did you mean "cpus"?'],
+    [["--dumper", "all", "--sweep", "cpus=1,65"], "cpus: expected a whole number from 1 to 64; got 65"],
+    [["--dumper", "all", "--set", "cpu=2"], 'cpu: unknown key; did you mean "cpus"?'],
+    [["--dumper", "diskdump,lkdc"], 'There is no dumper "lkdc". Allowed choices are diskdump, lkcd'],
+    [["--dumper", "diskdump,diskdump"], "diskdump is there twice"],
+    [["--dumper", "diskdump,all"], 'There is no dumper "all"'],
+    [["--dumper", "kdump", "--set", "platform=ia64"], "kdump needs platform x86_64"],
+  ])("%j", async (args, message) => {
+    expect(await bench(...args)).toContain(message);
+  });
+});
+
 /** Mounts a file system of 1 MiB; false when this user may not. */
 function mountTiny(path: string): boolean {
   mkdirSync(path);

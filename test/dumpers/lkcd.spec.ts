@@ -12,6 +12,7 @@ import { openPartition } from "../../diskdump/userspace/partition-table.ts";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import type { TrialResult } from "../../tools/trial/types.ts";
+import { shows } from "../features/feature.ts";
 
 const SMALL = ["cpus=4", "memory.size=32MiB"];
 const run = (sets: readonly string[], seed = 1): TrialResult =>
@@ -40,7 +41,8 @@ describe("a dump is complete, and page by page what was in RAM,", () => {
       }, 60_000);
     }
   }
-  test.each(["i386", "ia64"])("on %s", (platform) => {
+  test.for(["i386", "ia64"])("on %s", (platform, context) => {
+    shows(context, "lkcd", "platform dependency", `complete on ${platform}`);
     expect(outcomeOf([`platform=${platform}`])).toBe("complete");
     expect(outcomeOf([`platform=${platform}`, "kernel=2.4.21", "dump.lkcd.compress=rle"])).toBe("complete");
   });
@@ -60,7 +62,8 @@ test("two runs of a seed leave the same trace", () => {
   expect(traces[0]).toBe(traces[1]);
 });
 
-test("the swap header stays before the dump, and the file that is saved reads as the partition does", () => {
+test("the swap header stays before the dump, and the file that is saved reads as the partition does", (context) => {
+  shows(context, "lkcd", "dump device", "a swap partition, whose header stays as it was");
   const folder = mkdtempSync(join(tmpdir(), "lkcd-"));
   const [disk, vmcore] = [join(folder, "disk"), join(folder, "vmcore")];
   const result = run(["dump.lkcd.compress=rle"]);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import { askCrash, backtraces } from "./crash-session.ts";
+import { shows } from "../features/feature.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "kdump-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -21,6 +22,8 @@ beforeAll(() => {
 }, 120_000);
 
 test("crash sees the same tasks, the same cause and every CPU in kdump's core and in diskdump's", (context) => {
+  shows(context, "kdump", "analysis tools", "crash");
+  shows(context, "diskdump", "analysis tools", "crash");
   const ask = (dumper: string): readonly string[] =>
     askCrash(context, fileOf(dumper, "vmlinux"), fileOf(dumper, "vmcore"), ["ps", "log", "sys", "bt -a"]);
   const [theirs, ours] = [ask("diskdump"), ask("kdump")];

@@ -8,6 +8,7 @@ import type { Dumper } from "../../tools/scenario/scenario.ts";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import { askCrash, backtraces, functionsOf } from "./crash-session.ts";
+import { shows } from "../features/feature.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lkcd-crash-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -55,6 +56,7 @@ const messagesIn = (log: string): string[] =>
 
 describe.each(Object.keys(CASES))("%s", (name) => {
   test("the same tasks, and the same messages up to the dump", (context) => {
+    shows(context, "lkcd", "analysis tools", "crash");
     const [ps, log] = ask(context, name, "lkcd", ["ps", "log"]);
     const [otherPs, otherLog] = ask(context, name, "diskdump", ["ps", "log"]);
     expect(tasksIn(ps!)).toEqual(tasksIn(otherPs!));

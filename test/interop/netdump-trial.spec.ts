@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test, type TestContext } from "v
 import { dumplab } from "../cli/dumplab.ts";
 import { askCrash, backtraces, functionsOf } from "./crash-session.ts";
 import { need, run } from "./programs.ts";
+import { shows } from "../features/feature.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "netdump-trial-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -41,6 +42,7 @@ const ask = (context: TestContext, which: "net" | "disk", commands: readonly str
 
 describe("crash(8) on a netdump's vmcore", () => {
   test("opens what the netdump server saved without a word, and says why the kernel died", (context) => {
+    shows(context, "netdump", "analysis tools", "crash");
     const [sys, log] = ask(context, "net", ["sys", "log"]);
     expect(sys).toMatch(/PANIC: "(Kernel panic - not syncing: )?dumplab: crash injected"/);
     expect(sys).toMatch(/CPUS: 4\n/);

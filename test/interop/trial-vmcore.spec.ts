@@ -16,6 +16,7 @@ import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import type { TrialRecord } from "../../tools/trial/types.ts";
 import { gdb, need, run } from "./programs.ts";
+import { shows } from "../features/feature.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "trial-vmcore-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -154,6 +155,7 @@ describe.each(NAMES)("the vmcore of a death by %s", (name) => {
   });
 
   test("gdb shows the registers that the kernel saved when it died", (context) => {
+    shows(context, "diskdump", "analysis tools", "gdb");
     need(context, "gdb");
     const shown = new Map(
       [...ask(name, "info registers").matchAll(/^([a-z0-9_]+) +(0x[0-9a-f]+)/gm)].map((m) => [m[1]!, BigInt(m[2]!)]),

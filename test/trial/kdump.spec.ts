@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import type { TrialResult } from "../../tools/trial/types.ts";
+import { shows } from "../features/feature.ts";
 
 const trial = (seed: number, ...overrides: string[]): TrialResult =>
   runTrial(loadScenario("learn", overrides), seed, {});
@@ -17,7 +18,8 @@ describe.each(["kdump", "mkdump"])("%s", (dumper) => {
     expect(text(result)).toMatch(/Brought up 2 CPUs[^]*Brought up 1 CPUs[^]*saved vmcore/);
   });
 
-  test("does not start an image that was damaged: the purgatory loops", () => {
+  test("does not start an image that was damaged: the purgatory loops", (context) => {
+    shows(context, "kdump", "safety", "a damaged image of the second kernel is not started");
     const { record } = trial(7, `dump.dumper=${dumper}`, "kdump.damageOffset=4711");
     expect(record).toMatchObject({ outcome: "hang", dumpedPages: 0 });
     expect(record.cause).toMatch(/sha256 digests do not match/);

@@ -3,13 +3,15 @@ import { describe, expect, test } from "vitest";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import type { TrialRecord } from "../../tools/trial/types.ts";
+import { shows } from "../features/feature.ts";
 
 const trial = (...overrides: string[]): TrialRecord => runTrial(loadScenario("learn", overrides), 1, {}).record;
 const COMPLETE = { outcome: "complete", cause: null };
 
 describe("a trial is complete", () => {
   for (const platform of ["x86_64", "i386", "ia64", "ppc64"]) {
-    test(`on ${platform}, in its page size, word size and byte order`, () => {
+    test(`on ${platform}, in its page size, word size and byte order`, (context) => {
+      shows(context, "diskdump", "platform dependency", `complete on ${platform}`);
       const record = trial(`platform=${platform}`);
       expect(record).toMatchObject(COMPLETE);
       expect(record.dumpedPages).toBe({ ia64: 4096, ppc64: 16384 }[platform] ?? 16288);

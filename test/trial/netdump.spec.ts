@@ -8,6 +8,7 @@ import { buildHardware, type Hardware } from "../../tools/machine/hardware.ts";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrialOn } from "../../tools/trial/run.ts";
 import type { TrialResult } from "../../tools/trial/types.ts";
+import { shows } from "../features/feature.ts";
 
 const SMALL = ["memory.size=20MiB", "limits.virtualTime=3min"];
 
@@ -34,7 +35,8 @@ describe("netdump through a good network", () => {
     expect(host.server.ended).toMatchObject([{ outcome: "complete", requestsRepeated: 0 }]);
   });
 
-  test("the server's log says how the kernel died", () => {
+  test("the server's log says how the kernel died", (context) => {
+    shows(context, "netdump", "additional functions", "the kernel's log is on the server, beside the core");
     const file = host.file("log")!;
     const bytes = new Uint8Array(file.sizeBytes);
     file.read(0, bytes);
@@ -51,7 +53,8 @@ describe("netdump through a good network", () => {
   });
 });
 
-test.each(["i386", "ppc64", "ia64"])("every page of a %s machine arrives, too", (platform) => {
+test.for(["i386", "ppc64", "ia64"])("every page of a %s machine arrives, too", (platform, context) => {
+  shows(context, "netdump", "platform dependency", `complete on ${platform}`);
   const { record } = trial([...NETDUMP, `platform=${platform}`, "memory.size=24MiB"]);
   expect([record.outcome, record.cause]).toEqual(["complete", null]);
 });
@@ -167,7 +170,8 @@ describe("netdump behind diskdump", () => {
     expect(trial(BEHIND).record).toMatchObject({ outcome: "complete", dumper: "diskdump", findings: [] });
   });
 
-  test("takes over from one that is refused, and its own end is in the record", () => {
+  test("takes over from one that is refused, and its own end is in the record", (context) => {
+    shows(context, "diskdump", "additional functions", "after a refusal netdump takes over");
     const { record, hardware } = trial([...BEHIND, 'damage=[{"kind":"damageModule"}]']);
     expect(record).toMatchObject({
       ...{ outcome: "fell-back", cause: "module damaged (netdump); netdump: complete", dumpedPages: PAGES },

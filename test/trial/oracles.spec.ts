@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { loadScenario } from "../../tools/scenario/load.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import type { TrialRecord } from "../../tools/trial/types.ts";
+import { shows } from "../features/feature.ts";
 
 const trial = (...overrides: string[]): TrialRecord => runTrial(loadScenario("learn", overrides), 1, {}).record;
 
@@ -33,7 +34,8 @@ describe("a trial of the learning machine", () => {
     expect(record.cause).toMatch(/write error/);
   });
 
-  test("with a damaged byte in the dump module is refused before anything is written", () => {
+  test("with a damaged byte in the dump module is refused before anything is written", (context) => {
+    shows(context, "diskdump", "safety", "a damaged module is refused before anything is written");
     const record = trial('damage=[{"kind":"damageModule","offset":100}]');
     expect(record).toMatchObject({ outcome: "refused", dumpedPages: 0 });
     expect(record.cause).toMatch(/module damaged/);

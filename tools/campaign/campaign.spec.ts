@@ -55,6 +55,17 @@ test("the number of workers changes nothing in the records", async () => {
   expect(alone.records[2]).toMatchObject({ seed: 3, outcome: "hang", partitionDigest: "digest-3" });
 });
 
+test("a scenario that turns out to be impossible is passed over when the caller wants to know, unless there is no other", async () => {
+  const [good, bad] = [scenarioThat({}), scenarioThat({ usageAt: 1 }, "cpus=3")];
+  const told: unknown[] = [];
+  const onImpossible: CampaignSettings["onImpossible"] = (scenario, reason) => void told.push([scenario.cpus, reason]);
+  const { records } = await run([bad, good], upTo(8), { onImpossible });
+  expect(records.map(({ scenarioHash: hash }) => hash)).toEqual(Array<string>(8).fill(scenarioHash(good)));
+  expect(told).toEqual([[3, "memory.image: cannot be read"]]);
+  await expect(run([bad], upTo(8), { onImpossible })).rejects.toThrow("memory.image: cannot be read");
+  await expect(run([bad, good], upTo(8))).rejects.toThrow("memory.image: cannot be read");
+});
+
 test("a trial that kills its worker twice is lost, and only that one", async () => {
   const { records, lost, reportedLost } = await run([scenarioThat({ exitAt: 6 })], upTo(30));
   expect(seedsIn(records)).toEqual(upTo(30).filter((seed) => seed !== 6));

@@ -26,6 +26,11 @@ export interface CampaignSettings {
   /** In order of completion. */
   readonly onRecord: (record: TrialRecord) => void;
   readonly onLost: (trial: LostTrial) => void;
+  /**
+   * A scenario turned out to be impossible when its first trial was to begin, and why: its trials are passed over as long as another
+   * scenario can be run. Without it the campaign ends there.
+   */
+  readonly onImpossible?: (scenario: Scenario, reason: string) => void;
   /** A worker that takes longer for one trial is ended. */
   readonly trialTimeoutMs: number;
   readonly signal?: AbortSignal;
@@ -70,6 +75,15 @@ export async function runCampaign(plan: CampaignPlan, settings: CampaignSettings
     settings.onRecord(record);
   };
 
+  const refused = new Map<Scenario, string>();
+  const refuse = (scenario: Scenario, reason: string) => {
+    if (refused.has(scenario)) return;
+    refused.set(scenario, reason);
+    queue.drop(scenario);
+    if (!settings.onImpossible || refused.size === plan.scenarios.length) usageError ??= [...refused.values()][0];
+    else settings.onImpossible(scenario, reason);
+  };
+
   const giveBack = ({ scenario, seeds, retry }: Work, cause: string) => {
     if (!retry) return queue.putBack(scenario, seeds);
     for (const seed of seeds) {
@@ -93,7 +107,7 @@ export async function runCampaign(plan: CampaignPlan, settings: CampaignSettings
         const chunk = { scenario: work.scenario, seeds: work.seeds, options: plan.options };
         const reply = await worker.run(chunk, settings.trialTimeoutMs * work.seeds.length);
         reply.records.forEach(finish);
-        usageError ??= reply.usageError;
+        if (reply.usageError !== undefined) refuse(work.scenario, reply.usageError);
       } catch (error) {
         if (!(error instanceof WorkerGone)) throw error;
         if (!stopped()) giveBack(work, error.message);
@@ -108,6 +122,7 @@ export async function runCampaign(plan: CampaignPlan, settings: CampaignSettings
   await Promise.all(Array.from({ length: Math.min(settings.workers, queue.length) }, drive));
   if (usageError !== undefined) throw new UsageError(usageError);
   const planned = new Set(plan.seeds);
+  for (const scenario of refused.keys()) done.delete(scenarioHash(scenario));
   const records = [...done.values()].flatMap((bySeed) =>
     [...bySeed.values()].filter(({ seed }) => planned.has(seed)).sort((a, b) => a.seed - b.seed),
   );
@@ -118,7 +133,7 @@ export async function runCampaign(plan: CampaignPlan, settings: CampaignSettings
 /** Seeds not yet handed out, cut into chunks as the workers ask. */
 class WorkQueue {
   private readonly fresh: { scenario: Scenario; seeds: readonly number[]; next: number }[];
-  private readonly retries: Work[] = [];
+  private retries: Work[] = [];
   private readonly workers: number;
   private meanMs: number | undefined;
 
@@ -149,6 +164,13 @@ class WorkQueue {
     const seeds = cell.seeds.slice(cell.next, cell.next + Math.max(1, Math.min(MAX_CHUNK, fair, quick)));
     cell.next += seeds.length;
     return { scenario: cell.scenario, seeds, retry: false };
+  }
+
+  /** Nothing more of this scenario. */
+  drop(scenario: Scenario): void {
+    this.retries = this.retries.filter((work) => work.scenario !== scenario);
+    const cell = this.fresh.find((one) => one.scenario === scenario);
+    if (cell) cell.next = cell.seeds.length;
   }
 
   /** One by one, so that only the trial that kills its worker is lost. */

@@ -16,6 +16,8 @@ export interface PlannedCell {
   readonly scenario: Scenario;
   /** Of the sweep; null without one. */
   readonly value: string | null;
+  /** Why this scenario cannot have this dumper; absent when it can. Such a cell has no trials. */
+  readonly impossible?: string;
 }
 
 /** Medians over the trials that have the figure; null when none has. */
@@ -29,6 +31,8 @@ export interface Cell {
   readonly scenario: string;
   readonly dumper: string;
   readonly value: string | null;
+  /** Why there can be no trials; null when there can. */
+  readonly impossible: string | null;
   /** With the lost ones, which count as trials without success. */
   readonly trials: number;
   readonly complete: number;
@@ -55,13 +59,14 @@ export interface Blocker {
   readonly command: string;
 }
 
-/** In the order of the plan. */
+/** In the order of the plan. `impossible`: what was found out when trials were to begin, by scenario hash. */
 export function cellsOf(
   plan: readonly PlannedCell[],
   records: readonly TrialRecord[],
   lost: readonly LostTrial[],
+  impossible: ReadonlyMap<string, string> = new Map(),
 ): Cell[] {
-  return plan.map(({ scenario, value }) => {
+  return plan.map(({ scenario, value, impossible: reason }) => {
     const hash = scenarioHash(scenario);
     const own = records.filter((record) => record.scenarioHash === hash);
     const gone = lost.filter((trial) => trial.scenarioHash === hash);
@@ -69,6 +74,7 @@ export function cellsOf(
     const complete = own.filter(({ outcome }) => outcome === "complete").length;
     return {
       ...{ scenario: scenario.name, dumper: scenario.dump.dumper, value, trials, complete },
+      impossible: reason ?? impossible.get(hash) ?? null,
       interval: wilson(complete, trials),
       outcomes: counted([...own.map(({ outcome }) => outcome), ...gone.map(() => "lost")]),
       blockers: blockersOf(own),

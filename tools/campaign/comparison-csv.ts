@@ -8,6 +8,7 @@ const HEADER = [
   ...["load_bytes_per_s_median", "load_queue_depth_median", "load_cpu_busy_share_median"],
   ...["top_blocked_on", "top_blocked_in", "top_holder_or_cause", "top_blocked_trials"],
   ...[...TRIAL_OUTCOMES, "lost"].map((outcome) => `outcome_${outcome}`),
+  "not_possible",
 ];
 
 const field = (value: string | number | null): string => {
@@ -22,11 +23,14 @@ export function comparisonCsv(cells: readonly Cell[], key: string | null): strin
     const counts = new Map(cell.outcomes);
     return [
       ...[cell.scenario, cell.dumper, key, cell.value, cell.trials, cell.complete],
-      ...[rateOf(cell), interval.low, interval.high].map((share) => Number(share.toFixed(6))),
+      ...[rateOf(cell), interval.low, interval.high].map((share) =>
+        cell.trials === 0 ? null : Number(share.toFixed(6)),
+      ),
       ...[cell.dumpVirtualNs, cell.dumpedBytes, cell.hostMs],
       ...[load.bytesPerS, load.meanQueueDepth, load.cpuBusyShare],
       ...[top?.on ?? null, top?.function ?? null, top?.because ?? null, top?.count ?? null],
       ...[...TRIAL_OUTCOMES, "lost"].map((outcome) => counts.get(outcome) ?? 0),
+      cell.impossible,
     ];
   });
   return [HEADER, ...rows].map((row) => `${row.map(field).join(",")}\r\n`).join("");

@@ -38,6 +38,7 @@ export function cellTable(cells: readonly Cell[], key: string | null): string {
     ...["dump s", "MB", "host s", "load MB/s", "queue", "CPU %", "outcomes"],
   ];
   const body = cells.map((cell) => {
+    if (cell.impossible !== null) return notPossible(cell, key, header.length);
     const f = figuresOf(cell);
     return [
       ...(key === null ? [] : [cell.value ?? "-"]),
@@ -47,6 +48,12 @@ export function cellTable(cells: readonly Cell[], key: string | null): string {
   });
   const right = [1, 2, 3, 5, 6, 7, 8, 9, 10].map((column) => column + first.length);
   return `${table([header, ...body], key === null ? right : [0, ...right])}\n`;
+}
+
+/** A row without figures: why there are none stands where the outcomes would. */
+function notPossible({ dumper, value, impossible }: Cell, key: string | null, columns: number): string[] {
+  const first = key === null ? [dumper] : [value ?? "-", dumper];
+  return [...first, ...Array<string>(columns - first.length - 1).fill("-"), `not possible here: ${impossible}`];
 }
 
 /** How many rows of blockers a cell shows. */

@@ -68,7 +68,7 @@ test("the curve puts each dumper's letter at its rate, and the white paper's bes
 test("the verdict says where the paper's rate lies on the curve, and where nothing meets it", () => {
   const [, lkcd] = verdicts(cells, "load.perDisk");
   expect(lkcd).toBe(
-    "lkcd: the white paper's 69.0 % [57.5 - 78.6]: its interval meets ours at load.perDisk=8 (69.0 %); " +
+    "lkcd: the white paper's 69.0 % [57.5 - 78.6]: its interval meets ours at load.perDisk=8, 69/100 (69.0 %); " +
       "the curve crosses that rate between 1 and 8",
   );
   expect(verdicts(cells.slice(0, 2), "load.perDisk")[1]).toMatch(/its interval meets ours nowhere$/);
@@ -119,6 +119,39 @@ test("a comparison gives the load a stated start, unless the scenario has one", 
   expect(planCells({ ...options, sets: [] })[0]!.scenario.load.startNs).toBe(10e9);
   expect(planCells({ ...options, sets: ["load.start=7s"] })[0]!.scenario.load.startNs).toBe(7e9);
   expect(planCells({ ...options, sets: [], sameInstants: false })[0]!.scenario).toEqual(learn);
+});
+
+describe("a dumper that the scenario cannot have", () => {
+  const options = { ref: "learn", sets: [], adapter: undefined, sweep: undefined, sameInstants: true };
+  const dumpers = ["diskdump", "kdump", "lkcd"] as const;
+
+  test("is a cell that says why; the others are run", () => {
+    const plan = planCells({ ...options, sets: ["platform=ppc64"], dumpers });
+    expect(plan.map(({ scenario, impossible }) => [scenario.dump.dumper, impossible])).toEqual([
+      ["diskdump", undefined],
+      ["kdump", "dump.dumper: kdump needs platform x86_64"],
+      ["lkcd", "dump.dumper: the layout of LKCD's header on ppc64 is not known here; x86_64, i386 and ia64 are"],
+    ]);
+    const some = cellsOf(plan, [fakeRecord(plan[0]!.scenario, 1)], []);
+    expect(cellTable(some, null)).toMatch(
+      /\nkdump +- .* not possible here: dump\.dumper: kdump needs platform x86_64\n/,
+    );
+    expect(comparisonCsv(some, null).split("\r\n")[2]).toMatch(
+      /^learn,kdump,,,0,0,,,,.*,dump\.dumper: kdump needs platform x86_64$/,
+    );
+    expect(verdicts(some, null)).toHaveLength(1);
+    expect(instantsOf(some)).toMatchObject({ dumpers: 1 });
+  });
+
+  test("is one only where another can be had: a value that nobody can have is an error", () => {
+    const sweep = { key: "cpus", values: ["2", "65"] };
+    expect(() => planCells({ ...options, dumpers, sweep })).toThrow(
+      "cpus: expected a whole number from 1 to 64; got 65",
+    );
+    expect(() => planCells({ ...options, dumpers: ["kdump"], sets: ["platform=ia64"] })).toThrow(
+      "kdump needs platform",
+    );
+  });
 });
 
 test("a median is of what is there", () => {

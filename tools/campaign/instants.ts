@@ -16,7 +16,8 @@ export interface Instants {
 
 const EXAMPLES = 3;
 
-export function instantsOf(cells: readonly Cell[]): Instants {
+export function instantsOf(all: readonly Cell[]): Instants {
+  const cells = all.filter(({ trials }) => trials > 0);
   const values = [...new Set(cells.map(({ value }) => value))];
   const dumpers = new Set(cells.map(({ dumper }) => dumper)).size;
   let [compared, same, sameLoad] = [0, 0, 0];

@@ -25,11 +25,12 @@ const overlaps = (a: Interval, b: Interval): boolean => a.low <= b.high && b.low
 
 /** One sentence per dumper of the paper: at which values the intervals overlap, and where the curve crosses the rate. */
 export function verdicts(cells: readonly Cell[], key: string | null): string[] {
-  return paperMarks([...new Set(cells.map(({ dumper }) => dumper))]).map((mark) => {
-    const curve = cells.filter((cell) => cell.dumper === mark.dumper && cell.trials > 0);
+  const tried = cells.filter(({ trials }) => trials > 0);
+  return paperMarks([...new Set(tried.map(({ dumper }) => dumper))]).map((mark) => {
+    const curve = tried.filter((cell) => cell.dumper === mark.dumper);
     const paper = `${mark.dumper}: the white paper's ${percent(mark.rate)} % [${range(mark.interval)}]`;
     const named = (cell: Cell): string =>
-      `${key === null ? "here" : `${key}=${cell.value}`} (${percent(rateOf(cell))} %)`;
+      `${key === null ? "" : `${key}=${cell.value}, `}${cell.complete}/${cell.trials} (${percent(rateOf(cell))} %)`;
     const meets = curve.filter((cell) => overlaps(cell.interval, mark.interval));
     const crossings = curve.slice(1).flatMap((cell, i) => {
       const [before, after] = [rateOf(curve[i]!) - mark.rate, rateOf(cell) - mark.rate];
@@ -37,7 +38,7 @@ export function verdicts(cells: readonly Cell[], key: string | null): string[] {
     });
     const where =
       meets.length > 0
-        ? `its interval meets ours at ${meets.map(named).join(", ")}`
+        ? `its interval meets ours at ${meets.map(named).join("; ")}`
         : "its interval meets ours nowhere";
     const crossed =
       crossings.length > 0 ? `; the curve crosses that rate between ${crossings.join(", and between ")}` : "";

@@ -1,7 +1,7 @@
 // The scenarios of a campaign: every dumper at every value of what is swept, at the same instants.
 import { UsageError } from "../../diskdump/userspace/errors.ts";
 import { loadScenario } from "../scenario/load.ts";
-import type { Dumper } from "../scenario/scenario.ts";
+import type { Dumper, Scenario } from "../scenario/scenario.ts";
 import type { PlannedCell, Sweep } from "./cells.ts";
 
 /** Later than any dumper's service is up: from there the load is the same under all of them. */
@@ -36,15 +36,39 @@ export interface PlanOptions {
   readonly sameInstants: boolean;
 }
 
-/** By value, then by dumper. Throws a UsageError for a scenario that cannot be. */
+/**
+ * By value, then by dumper. A dumper that the scenario cannot have is a cell that says so, as long as another one can be had at that
+ * value. Throws a UsageError for a value at which the scenario cannot be at all.
+ */
 export function planCells(options: PlanOptions): PlannedCell[] {
-  const { ref, sets, adapter, dumpers, sweep, sameInstants } = options;
-  return (sweep?.values ?? [null]).flatMap((value) =>
-    dumpers.map((dumper) => {
-      const swept = value === null ? sets : [...sets, `${sweep!.key}=${value}`];
-      const scenario = loadScenario(ref, swept, dumper, adapter);
-      if (!sameInstants || scenario.load.startNs !== null) return { scenario, value };
-      return { scenario: loadScenario(ref, [...swept, COMPARED_LOAD_START], dumper, adapter), value };
-    }),
-  );
+  return (options.sweep?.values ?? [null]).flatMap((value) => {
+    const tries = options.dumpers.map((dumper) => tryCell(options, value, dumper));
+    const possible = tries.find((cell) => "scenario" in cell);
+    if (!possible) throw (tries[0] as Refused).error;
+    return tries.map((cell): PlannedCell => {
+      if ("scenario" in cell) return cell;
+      const { scenario } = possible;
+      const dump = { ...scenario.dump, dumper: cell.dumper ?? scenario.dump.dumper };
+      return { scenario: { ...scenario, dump }, value, impossible: cell.error.message.replace(/^[^:]*: /, "") };
+    });
+  });
+}
+
+interface Refused {
+  readonly dumper: Dumper | undefined;
+  readonly error: UsageError;
+}
+
+function tryCell(options: PlanOptions, value: string | null, dumper: Dumper | undefined): PlannedCell | Refused {
+  const { ref, sets, adapter, sweep, sameInstants } = options;
+  const swept = value === null ? sets : [...sets, `${sweep!.key}=${value}`];
+  const load = (more: readonly string[]): Scenario => loadScenario(ref, [...swept, ...more], dumper, adapter);
+  try {
+    const scenario = load([]);
+    const stated = !sameInstants || scenario.load.startNs !== null;
+    return { scenario: stated ? scenario : load([COMPARED_LOAD_START]), value };
+  } catch (error) {
+    if (error instanceof UsageError) return { dumper, error };
+    throw error;
+  }
 }

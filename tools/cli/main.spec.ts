@@ -248,6 +248,23 @@ describe("dumplab bench", () => {
   });
 });
 
+describe("a comparison", () => {
+  test("writes table, picture and page, with the command that makes them again and a row for who cannot take part", async () => {
+    const scenario = inFolder("compared.yaml");
+    writeFileSync(scenario, "extends: learn\nplatform: ia64\ndescription: '{}'\n");
+    const [csv, svg, html] = ["c.csv", "c.svg", "c.html"].map(inFolder) as [string, string, string];
+    const args = `bench --scenario ${scenario} --dumper diskdump,kdump --trials 3 --csv ${csv} --svg ${svg} --html ${html}`;
+    const { code, out, err } = await dumplab(args);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out).toMatch(/kdump .* not possible here: dump\.dumper: kdump needs platform x86_64\n/);
+    expect(readFileSync(csv, "utf8")).toMatch(/,kdump,.*kdump needs platform x86_64\r\n$/);
+    expect(readFileSync(svg, "utf8")).toMatch(/^<\?xml[^]*<svg [^]*<\/svg>\n$/);
+    const again = `dumplab bench --scenario ${scenario} --dumper diskdump,kdump --trials 3`;
+    for (const path of [svg, html]) expect(readFileSync(path, "utf8")).toContain(again);
+    expect(existsSync(`${svg}.tmp-${process.pid}`)).toBe(false);
+  });
+});
+
 describe("the command line", () => {
   test("--help of everything exits with 0, has examples, and goes to stdout", async () => {
     const top = await dumplab("--help");

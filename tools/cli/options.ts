@@ -2,7 +2,7 @@
 import { InvalidArgumentError, Option } from "commander";
 import { ADAPTER_CHOICES } from "../machine/adapters.ts";
 import { COMPRESSIONS, CORE_FORMATS } from "../../diskdump/cores/export-core.ts";
-import { DUMPERS } from "../scenario/scenario.ts";
+import { DUMPERS, type Dumper } from "../scenario/scenario.ts";
 
 /** Reads a whole number of at least `least`; commander names the option in the message. */
 export function count(least: number): (text: string) => number {
@@ -30,6 +30,26 @@ export function adapterOption(): Option {
 
 export function dumperOption(flags: string, description: string, extra: readonly string[] = []): Option {
   return new Option(flags, description).choices([...DUMPERS, ...extra]);
+}
+
+/** One dumper, several with commas between them, or all. */
+export function dumpersOption(): Option {
+  const known = [...DUMPERS, "all"].join(", ");
+  return new Option(
+    "--dumper <names>",
+    `the dumper, or several with commas between them, or all: ${known}; default: the scenario's`,
+  ).argParser((text): readonly Dumper[] => {
+    if (text === "all") return DUMPERS;
+    const names = text.split(",").map((name) => name.trim());
+    const isDumper = (name: string): name is Dumper => (DUMPERS as readonly string[]).includes(name);
+    const strange = names.find((name) => !isDumper(name));
+    if (strange !== undefined) {
+      throw new InvalidArgumentError(`There is no dumper "${strange}". Allowed choices are ${known}.`);
+    }
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (twice !== undefined) throw new InvalidArgumentError(`${twice} is there twice.`);
+    return names.filter(isDumper);
+  });
 }
 
 export function formatOption(flags: string, description: string): Option {

@@ -57,6 +57,7 @@ export function complaintsAboutMachine(scenario: Scenario): string[] {
     ...loadComplaints(scenario),
     ...crashComplaints(scenario),
     ...lkcdComplaints(scenario),
+    ...damageComplaints(scenario),
     ...crashKernelComplaints(scenario),
   ];
 }
@@ -233,6 +234,11 @@ function lkcdComplaints({ dump, memory, platform }: Scenario): string[] {
   }
   if (memory.imagePath !== null) complaints.push("memory.image: LKCD dumps the machine's own memory only");
   return complaints;
+}
+
+function damageComplaints({ damage, dump }: Scenario): string[] {
+  if (dump.dumper === "diskdump" || !damage.some(({ kind }) => kind === "damageModule")) return [];
+  return [`damage: damageModule strikes diskdump's module; the dumper is ${dump.dumper}`];
 }
 
 function crashComplaints({ crash, cpus, adapters }: Scenario): string[] {

@@ -29,6 +29,7 @@ export function replayCommand(scenario: Scenario, seed: number): string {
   return `dumplab trial ${quoted(ref)} --seed ${seed}${sets}`;
 }
 
-function quoted(word: string): string {
+/** A word as a shell takes it. */
+export function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -269,7 +269,7 @@ function recordOf(
     crash: crash
       ? {
           ...{ cpu: crash.cpu, function: crash.functionName, virtualNs: crash.ns },
-          sinceLoadNs: lab.loadStartNs === undefined ? null : crash.ns - lab.loadStartNs,
+          sinceLoadNs: lab.loadStartNs === undefined ? null : crash.struckNs - lab.loadStartNs,
           trigger: scenario.crash.trigger,
         }
       : null,

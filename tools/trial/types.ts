@@ -72,7 +72,7 @@ export interface CrashRecord {
   /** The kernel function that was running there. */
   readonly function: string;
   readonly virtualNs: number;
-  /** Virtual time from the start of the load to the crash; null for a crash before it. */
+  /** Virtual time from the start of the load to the crash, or to the INIT or NMI that led to it; null for a crash before it. */
   readonly sinceLoadNs: number | null;
   readonly trigger: string;
 }

@@ -1,11 +1,15 @@
 // dumplab bench: the campaign. How often does a dumper succeed, and what stops it when it does not?
 import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
 import { Command } from "commander";
 import { systemReason, UsageError } from "../../../diskdump/userspace/errors.ts";
 import { runCampaign, type LostTrial } from "../../campaign/campaign.ts";
 import { cellsOf } from "../../campaign/cells.ts";
 import { comparisonCsv } from "../../campaign/comparison-csv.ts";
+import { comparisonHtml } from "../../campaign/comparison-html.ts";
+import { comparisonSvg } from "../../campaign/comparison-svg.ts";
 import { blockerTable, cellTable, curveText } from "../../campaign/comparison-text.ts";
+import type { Comparison } from "../../campaign/figure.ts";
 import { instantsOf, instantsText } from "../../campaign/instants.ts";
 import { verdicts } from "../../campaign/paper-verdict.ts";
 import { LOAD_CURVE, parseSweep, planCells } from "../../campaign/plan.ts";
@@ -14,17 +18,17 @@ import { Progress } from "../../campaign/progress.ts";
 import { campaignReport } from "../../campaign/report.ts";
 import { openResults } from "../../campaign/results.ts";
 import { parseSeedRange, parseShard, seedsOf } from "../../campaign/seeds.ts";
-import { scenarioHash } from "../../scenario/identity.ts";
-import { DUMPERS, type Dumper } from "../../scenario/scenario.ts";
+import { quoted, scenarioHash } from "../../scenario/identity.ts";
+import { DUMPERS, type Dumper, type Scenario } from "../../scenario/scenario.ts";
 import type { TrialRecord } from "../../trial/types.ts";
 import { version } from "../../version.ts";
 import type { CommandContext } from "../main.ts";
 import { createFile } from "../../whole-file.ts";
-import { adapterOption, count, dumperOption, setOption } from "../options.ts";
+import { adapterOption, count, dumpersOption, setOption } from "../options.ts";
 import { refuseOutputs } from "../outputs.ts";
 
 interface BenchFlags {
-  dumper?: Dumper | "all";
+  dumper?: readonly Dumper[];
   adapter?: string;
   scenario: string;
   set: string[];
@@ -41,12 +45,14 @@ interface BenchFlags {
   sweep?: string;
   curve?: true;
   csv?: string;
+  svg?: string;
+  html?: string;
 }
 
 export function benchCommand({ terminal, exit, workerFile }: CommandContext): Command {
   return new Command("bench")
     .description("run many trials and print success rates beside the white paper's")
-    .addOption(dumperOption("--dumper <name>", "the dumper, or all; default: the scenario's", ["all"]))
+    .addOption(dumpersOption())
     .option("--scenario <name>", "built-in name, or path of a YAML or JSON file", "paper")
     .addOption(adapterOption())
     .addOption(setOption())
@@ -63,31 +69,39 @@ export function benchCommand({ terminal, exit, workerFile }: CommandContext): Co
     .option("--sweep <key=a,b,...>", "every dumper at each of these values of a scenario key")
     .option("--curve", `short for --sweep ${LOAD_CURVE}`)
     .option("--csv <file>", "write the comparison as CSV, a row per dumper and value")
+    .option("--svg <file>", "draw the comparison: rates with their intervals, or the curve of a sweep")
+    .option("--html <file>", "write figure, tables and causes as one page")
     .addHelpText(
       "after",
       `
-Exit code 1 when any trial is not complete.
+Exit code 1 when any trial is not complete. A dumper that the scenario cannot have gets a row that says why, and no trials.
 
 Examples:
   dumplab bench --dumper diskdump --trials 300          the white paper's test
   dumplab bench --out results.ndjson --resume           again after a kill
   dumplab bench --dumper all --trials 40                the same instants under every dumper
   dumplab bench --dumper all --curve --csv curve.csv    success against load
+  dumplab bench --dumper diskdump,lkcd --trials 40 --svg rates.svg --html rates.html
   dumplab bench --sweep cpus=1,2,4,8 --trials 20        any key of the scenario
   dumplab bench --seeds 1..100 --twice                  is it deterministic?
   dumplab bench --seeds 1..10000 --shard 2/8 --json     one of eight machines`,
     )
     .action(async (flags: BenchFlags) => {
-      const dumpers = flags.dumper === "all" ? DUMPERS : [flags.dumper];
+      const dumpers = flags.dumper ?? [undefined];
+      const several = dumpers.length > 1;
       if (flags.curve && flags.sweep !== undefined) throw new UsageError("--curve is a --sweep: give one of them");
       const swept = flags.curve ? LOAD_CURVE : flags.sweep;
       const sweep = swept === undefined ? undefined : parseSweep(swept);
       const plan = planCells({
         ...{ ref: flags.scenario, sets: flags.set, adapter: flags.adapter, dumpers, sweep },
-        sameInstants: flags.dumper === "all",
+        sameInstants: several,
       });
-      refuseOutputs([flags.csv]);
-      const scenarios = plan.map(({ scenario }) => scenario);
+      refuseOutputs([flags.csv, flags.svg, flags.html]);
+      for (const path of [flags.csv, flags.svg, flags.html]) {
+        if (path === undefined || flags.out === undefined || resolve(path) !== resolve(flags.out)) continue;
+        throw new UsageError(`${path}: is asked for twice`);
+      }
+      const scenarios = plan.filter(({ impossible }) => impossible === undefined).map(({ scenario }) => scenario);
       const range = flags.seeds === undefined ? { first: 1, last: flags.trials } : parseSeedRange(flags.seeds);
       const seeds = seedsOf(range, flags.shard === undefined ? undefined : parseShard(flags.shard));
       const results = flags.out === undefined ? undefined : openResults(flags.out, flags.resume === true, version);
@@ -120,11 +134,18 @@ Examples:
         terminal.err.write(`dumplab: seed ${trial.seed} took its worker down twice: ${trial.cause}\n`);
         progress.step(false);
       };
+      const impossible = new Map<string, string>();
+      const onImpossible = (scenario: Scenario, reason: string) => {
+        impossible.set(scenarioHash(scenario), reason);
+        progress.clear();
+        terminal.err.write(`dumplab: ${scenario.dump.dumper} is not possible here: ${reason}\n`);
+      };
       const options = { digest: flags.digest === true || flags.twice === true };
       const settings = {
         workers: flags.workers,
         workerFile,
         onLost,
+        ...(several ? { onImpossible } : {}),
         trialTimeoutMs: flags.trialTimeout * 1000,
         signal: stop.signal,
       };
@@ -151,10 +172,11 @@ Examples:
         terminal.err.write(comparisonText(records.length, differences));
       }
 
-      const cells = cellsOf(plan, records, lost);
+      const cells = cellsOf(plan, records, lost, impossible);
       const key = sweep?.key ?? null;
-      const compares = sweep !== undefined || flags.dumper === "all";
-      const comparison = [
+      const compares = sweep !== undefined || several;
+      const instants = several ? instantsOf(cells) : null;
+      const sections = [
         ...[
           cellTable(cells, key),
           curveText(cells, key),
@@ -162,20 +184,25 @@ Examples:
             .map((line) => `${line}\n`)
             .join(""),
         ],
-        ...(plan.length > 1 && flags.dumper === "all" ? [instantsText(instantsOf(cells))] : []),
+        ...(instants && instants.dumpers > 1 ? [instantsText(instants)] : []),
         blockerTable(cells, key),
       ];
-      const report = compares ? comparison.filter((part) => part !== "").join("\n") : campaignReport(records, lost);
+      const report = compares ? sections.filter((part) => part !== "").join("\n") : campaignReport(records, lost);
       if (flags.json) {
         for (const record of records) terminal.out.write(`${JSON.stringify(record)}\n`);
         terminal.err.write(report);
       } else {
         terminal.out.write(report);
       }
-      if (flags.csv !== undefined) {
-        const bytes = new TextEncoder().encode(comparisonCsv(cells, key));
-        createFile(flags.csv, (sink) => sink.bytes(0, bytes));
-      }
+      const comparison: Comparison = {
+        ...{ cells, key, version, interrupted, command: commandOf(flags) },
+        seeds: `seeds ${range.first}..${range.last}${flags.shard === undefined ? "" : `, shard ${flags.shard}`}`,
+      };
+      writeAll([
+        [flags.csv, () => comparisonCsv(cells, key)],
+        [flags.svg, () => comparisonSvg(comparison)],
+        [flags.html, () => comparisonHtml(comparison, instants)],
+      ]);
       if (interrupted) {
         const way = flags.out === undefined ? "" : "; the same command with --resume goes on";
         terminal.err.write(`dumplab: interrupted after ${records.length} trials${way}\n`);
@@ -183,4 +210,38 @@ Examples:
       const failed = records.some(({ outcome }) => outcome !== "complete");
       exit(failed || differ || lost.length > 0 || interrupted ? 1 : 0);
     });
+}
+
+/** Each whole or not at all; one that cannot be written does not keep the others from being. Throws a UsageError in the end. */
+function writeAll(files: readonly (readonly [path: string | undefined, contents: () => string])[]): void {
+  const errors: UsageError[] = [];
+  for (const [path, contents] of files) {
+    if (path === undefined) continue;
+    const bytes = new TextEncoder().encode(contents());
+    try {
+      createFile(path, (sink) => sink.bytes(0, bytes));
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw new UsageError(errors.map(({ message }) => message).join("; "));
+}
+
+/** What decides the results, as a command line: no workers, no files. */
+function commandOf(flags: BenchFlags): string {
+  const { dumper, sweep, curve, seeds, shard } = flags;
+  const all =
+    dumper !== undefined && dumper.length === DUMPERS.length && dumper.every((name, i) => name === DUMPERS[i]);
+  const words = [
+    ...["dumplab", "bench", "--scenario", flags.scenario],
+    ...(dumper === undefined ? [] : ["--dumper", all ? "all" : dumper.join(",")]),
+    ...(flags.adapter === undefined ? [] : ["--adapter", flags.adapter]),
+    ...flags.set.flatMap((override) => ["--set", override]),
+    ...(seeds === undefined ? ["--trials", String(flags.trials)] : ["--seeds", seeds]),
+    ...(shard === undefined ? [] : ["--shard", shard]),
+    ...(sweep === undefined ? [] : ["--sweep", sweep]),
+    ...(curve ? ["--curve"] : []),
+  ];
+  return words.map(quoted).join(" ");
 }
