@@ -125,7 +125,11 @@ export const smp_apic_timer_interrupt = kfunc("smp_apic_timer_interrupt", functi
   const p = this_cpu();
   p.timerTicks++;
   p.pda.apic_timer_irqs = p.pda.apic_timer_irqs + 1;
-  if (cpu.id === K.timekeeper) yield* do_timer();
+  if (cpu.id === K.timekeeper) {
+    yield* do_timer();
+    // irqpoll: the interrupt that counts time (irq 0 on the PC) asks all other handlers, each time.
+    if (K.commandLine.includes("irqpoll")) yield* K.irq.misrouted(0);
+  }
   const task = p.current;
   if (task !== p.idle) task.s.stime = task.s.stime + 1;
   yield* K.flavour.core.schedulerTick();

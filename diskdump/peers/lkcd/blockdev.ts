@@ -78,5 +78,6 @@ export const dump_block_write = kfunc("dump_block_write", function* (lkcd: Lkcd,
     yield* submit_bio(WRITE, bio);
   }
   data.dump_offset = start + bytes;
+  lkcd.outcome.bytesWritten += bytes;
   return 0;
 });

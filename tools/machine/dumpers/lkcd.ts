@@ -62,14 +62,17 @@ class LkcdRun implements DumperRun {
   report(): DumpReport {
     const { lab } = this;
     const { outcome, bdev } = this.lkcd;
-    let { result, reason } = outcome;
+    let { result, reason, endedAtNs } = outcome;
     const { secondCrash } = lab.kernel;
     if (result === "running" && secondCrash && lab.kernel.restarted !== undefined) {
       result = outcome.touched ? "incomplete" : "refused";
+      endedAtNs = secondCrash.ns;
       reason = `a second crash in ${secondCrash.functionName}: ${secondCrash.reason}`;
     }
     return {
       ...{ result, reason, stage: outcome.stage, pagesWritten: outcome.pagesWritten },
+      bytesWritten: outcome.bytesWritten,
+      ...(endedAtNs === undefined ? {} : { endedAtNs }),
       device: `/dev/${bdev.name}`,
       handedTo: undefined,
     };
