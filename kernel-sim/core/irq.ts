@@ -85,6 +85,11 @@ export class IrqController {
     this.vectors.set(vector, { entryId: entry.id, handler });
   }
 
+  /** irqpoll's round over the handlers of the lines other than `irq`. Returns: true when one took an interrupt. */
+  misrouted(irq: number): Running<boolean> {
+    return misrouted_irq(irq);
+  }
+
   /** What a vector that is no device line leads to. */
   special(vector: number): { readonly entryId: number; readonly handler: () => Running } | undefined {
     return this.vectors.get(vector);
@@ -231,11 +236,30 @@ export const do_IRQ = kfunc("do_IRQ", function* (irq: number) {
   spin_unlock(locks[irq]!);
 });
 
-/** irqpoll: an interrupt that nobody wanted is offered to every other line's handlers. Returns: true when one took it. */
+/**
+ * irqpoll: the shared handlers of every line but `irq` are asked, whether their line is disabled or not (kernel/irq/spurious.c).
+ * Returns: true when one took an interrupt. Context: hardirq. Locks held: none.
+ */
 function* misrouted_irq(irq: number): Generator<void, boolean, void> {
+  const { actions, descs, locks } = K.irq;
   let handled = false;
-  for (const [other, list] of K.irq.actions.entries()) {
-    if (other !== irq && list.length > 0 && (yield* handle_IRQ_event(other, list))) handled = true;
+  for (let other = 0; other < actions.length; other++) {
+    const list = actions[other]!;
+    const desc = descs[other]!;
+    // Others would not know what to do with an interrupt that is not theirs.
+    if (other === irq || !list.some(({ flags }) => (flags & SA_SHIRQ) !== 0)) continue;
+    yield* spin_lock(locks[other]!);
+    const running = (desc.status & IRQ_INPROGRESS) !== 0;
+    desc.status = desc.status | (running ? IRQ_PENDING : IRQ_INPROGRESS);
+    spin_unlock(locks[other]!);
+    if (running) continue;
+    for (let i = 0; i < list.length; i++) {
+      const { flags, handler, devId } = list[i]!;
+      if ((flags & SA_SHIRQ) !== 0 && (yield* handler(other, devId))) handled = true;
+    }
+    yield* spin_lock(locks[other]!);
+    desc.status = desc.status & ~(IRQ_INPROGRESS | IRQ_PENDING);
+    spin_unlock(locks[other]!);
   }
   return handled;
 }

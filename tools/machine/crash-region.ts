@@ -38,6 +38,11 @@ export function crashKernelComplaints(scenario: Scenario): string[] {
   const complaints: string[] = [];
   const { dumper } = scenario.dump;
   if (scenario.platform !== "x86_64") complaints.push(`dump.dumper: ${dumper} needs platform x86_64`);
+  if (dumper === "kdump" && scenario.linux24) {
+    complaints.push(
+      "dump.dumper: kdump needs kernel 2.6.9 (crash_kexec came with 2.6.13); mkdump was there for 2.4, too",
+    );
+  }
   if (scenario.memory.imagePath !== null)
     complaints.push(`memory.image: ${dumper} saves the machine's own memory only`);
   if (region.start % MIB !== 0 || region.start < FIRST_KERNEL_BYTES) {

@@ -16,7 +16,7 @@ const kfunc = moduleFunctions("kexec");
 /** Boots it: what the CPU runs from its next turn on is the capture kernel's. The caller leaves its own context. */
 export function bootCapture(dump: CrashDump, image: CrashImage): void {
   const old = dump.kernel;
-  const { machine, map, release, hz } = old;
+  const { machine, map, hz } = old;
   const boot: Cpu = cpu;
   const { start } = image.region;
   const low = { start: 0, end: BACKUP_BYTES, type: "ram" as const };
@@ -26,7 +26,7 @@ export function bootCapture(dump: CrashDump, image: CrashImage): void {
   while (boot.apic.inService.length > 0) boot.apic.endOfInterrupt();
   boot.interruptsEnabled = true;
   const kernel = bootKernel({
-    ...{ machine, map, release, hz, bootCpu: boot.id, uniprocessor: true },
+    ...{ machine, map, hz, bootCpu: boot.id, uniprocessor: true },
     bootArguments: { panicTimeoutSeconds: old.boot.panicTimeoutSeconds, panicOnOops: true, nmiWatchdog: false },
     bootSeconds: old.time.bootSeconds + Math.floor(boot.clock / 1e9),
     commandLine: commandLineIn(machine.memory, image),

@@ -1,6 +1,6 @@
 // A crash kernel that is loaded, and what became of it: the record beside RAM that reports read.
 import type { Kernel } from "../../../kernel-sim/core/kernel.ts";
-import type { Running } from "../../../emulator/cpu/cpu.ts";
+import { cpu, type Running } from "../../../emulator/cpu/cpu.ts";
 import type { CrashImage } from "./crash-image.ts";
 
 /** How the two second-kernel dumpers differ. */
@@ -31,6 +31,10 @@ export class CrashDump {
   reason = "";
   stage = "idle";
   pagesWritten = 0;
+  /** Bytes on the partition, headers and all. */
+  bytesWritten = 0;
+  /** Virtual time at which it ended, well or badly. */
+  endedAtNs: number | undefined;
   /** CPUs that did not answer the NMI within its second. */
   leftBehind: number[] = [];
   /** CPUs that have answered: waiting_for_crash_ipi. */
@@ -60,5 +64,6 @@ export class CrashDump {
   end(result: CrashDump["result"], reason = ""): void {
     this.result = result;
     this.reason = reason;
+    this.endedAtNs = cpu.clock;
   }
 }

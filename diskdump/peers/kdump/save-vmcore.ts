@@ -44,6 +44,7 @@ export const save_vmcore = kfunc("save_vmcore", function* (dump: CrashDump, imag
   const first = yield* blkdev_direct_IO(WRITE, bdev.mapping, dio, 0, vmcore.head.length, buffer);
   if (first !== vmcore.head.length) return `write error on /dev/${dump.target}`;
   pos += first;
+  dump.bytesWritten = pos;
   for (const { from, bytes } of vmcore.loads) {
     for (let done = 0; done < bytes;) {
       const count = Math.min(CHUNK_PAGES, (bytes - done) / FRAME_SIZE);
@@ -62,6 +63,7 @@ export const save_vmcore = kfunc("save_vmcore", function* (dump: CrashDump, imag
       const written = yield* blkdev_direct_IO(WRITE, bdev.mapping, dio, pos, size, source);
       if (written !== size) return `write error on /dev/${dump.target}`;
       pos += size;
+      dump.bytesWritten = pos;
       done += size;
       dump.pagesWritten += count;
     }

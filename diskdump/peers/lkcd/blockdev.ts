@@ -135,6 +135,7 @@ const dump_block_write = kfunc(
       yield* submit_bio(WRITE, bio);
     }
     data.dump_offset = start + bytes;
+    lkcd.outcome.bytesWritten += bytes;
     return 0;
   },
 );

@@ -1,4 +1,5 @@
 // dump_execute: the whole of a dump (drivers/dump/dump_base.c).
+import { cpu } from "../../../emulator/cpu/cpu.ts";
 import { moduleFunctions } from "../../../kernel-sim/core/kfunc.ts";
 import { K } from "../../../kernel-sim/core/kernel.ts";
 import { touch_nmi_watchdog } from "../../../kernel-sim/core/nmi.ts";
@@ -54,6 +55,7 @@ export const dump_execute = kfunc("dump_execute", function* (lkcd: Lkcd, regs: n
   }
   yield* device.resume();
   outcome.stage = "ended";
+  outcome.endedAtNs = cpu.clock;
   outcome.pagesWritten = data.dump_num_pages;
   if (error !== 0) {
     outcome.result = outcome.touched ? "incomplete" : "refused";

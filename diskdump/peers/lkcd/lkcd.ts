@@ -43,6 +43,10 @@ export class LkcdOutcome {
   /** A page that is not all holes is about to be copied: into the dump, or to be compressed. The last copy counts. */
   onPage: ((pfn: number) => void) | undefined;
   pagesWritten = 0;
+  /** Bytes of writes that were begun, headers each time. */
+  bytesWritten = 0;
+  /** Virtual time at which it ended, well or badly. */
+  endedAtNs: number | undefined;
   /** Writes that have ended: what an observer takes for progress. */
   writesEnded = 0;
   /** A header has been written. */

@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import type { Compression, CoreFormat } from "../../../diskdump/cores/export-core.ts";
 import { readKernelImage, type KernelImage } from "../../../diskdump/cores/kernel-image.ts";
 import { lkcdOnPartition } from "../../../diskdump/cores/lkcd-partition.ts";
+import { isElf } from "../../../diskdump/userspace/elf-core.ts";
 import { UsageError } from "../../../diskdump/userspace/errors.ts";
 import {
   savecore,
@@ -73,6 +74,7 @@ An LKCD dump on a swap partition is copied as it is, and its header (not the swa
       withImage(path, changesImage, (image) => {
         const kernel = flags.vmlinux === undefined ? undefined : withImage(flags.vmlinux, false, readKernelImage);
         const partition = partitionOf(image, flags.partition);
+        refuseElfCore(path, partition, flags.partition);
         const result = saveLkcdDump(partition, flags) ?? savecore(partition, optionsFrom(flags, kernel));
         if (flags.progress && terminal.err.isTTY) terminal.err.write("\n");
         if (flags.json) terminal.out.write(`${JSON.stringify(result)}\n`);
@@ -82,6 +84,16 @@ An LKCD dump on a swap partition is copied as it is, and its header (not the swa
         exit(result.outcome === "no space" ? 2 : result.outcome === "incomplete" ? 1 : 0);
       });
     });
+
+  /** What kdump and mkdump leave is no dump of savecore's kind: it is a core already. */
+  function refuseElfCore(path: string, partition: ByteStore, number: number | undefined): void {
+    if (!isElf(partition)) return;
+    const where = number === undefined ? "" : ` --partition ${number}`;
+    throw new UsageError(
+      `${partition.name}: holds an ELF core, as kdump and mkdump leave it; "dumplab export ${path}${where} --to kdump --out vmcore" ` +
+        "saves it, and makes the other formats of it",
+    );
+  }
 
   /** LKCD's dumps are copied as they are. Undefined: there is none. */
   function saveLkcdDump(partition: ByteStore, flags: SavecoreFlags): SavecoreResult | undefined {

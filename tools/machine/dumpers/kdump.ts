@@ -121,10 +121,13 @@ class KdumpRun implements DumperRun {
   }
 
   report(): DumpReport {
-    const { result, reason, stage, pagesWritten, target, capture } = this.dump;
-    const died = result === "running" && capture?.crash ? capture.crash.reason : undefined;
+    const { result, reason, stage, pagesWritten, bytesWritten, target, capture } = this.dump;
+    const crash = result === "running" ? capture?.crash : undefined;
+    const died = crash?.reason;
+    const endedAtNs = crash?.ns ?? this.dump.endedAtNs;
     return {
-      ...{ stage, pagesWritten, device: `/dev/${target}`, handedTo: undefined },
+      ...{ stage, pagesWritten, bytesWritten, device: `/dev/${target}`, handedTo: undefined },
+      ...(endedAtNs === undefined ? {} : { endedAtNs }),
       result: died === undefined ? result : "incomplete",
       reason: died === undefined ? reason : `the capture kernel died in stage "${stage}": ${died}`,
     };

@@ -103,10 +103,11 @@ class LkcdRun implements DumperRun {
   report(): DumpReport {
     const { lab } = this;
     const { outcome, device } = this.lkcd;
-    let { result, reason } = outcome;
+    let { result, reason, endedAtNs } = outcome;
     const { secondCrash } = lab.kernel;
     if (result === "running" && secondCrash && lab.kernel.restarted !== undefined) {
       result = outcome.touched ? "incomplete" : "refused";
+      endedAtNs = secondCrash.ns;
       reason = `a second crash in ${secondCrash.functionName}: ${secondCrash.reason}`;
     }
     const { softBoot } = device;
@@ -121,6 +122,8 @@ class LkcdRun implements DumperRun {
       ...{ result, reason, stage: softBoot?.kernel ? this.laterStage : outcome.stage },
       pagesWritten: softBoot?.kernel ? softBoot.pagesWritten : outcome.pagesWritten,
       device: device.name,
+      bytesWritten: (softBoot?.second?.outcome ?? outcome).bytesWritten,
+      ...(endedAtNs === undefined ? {} : { endedAtNs }),
       handedTo: undefined,
     };
   }

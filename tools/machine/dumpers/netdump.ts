@@ -89,6 +89,8 @@ export class NetdumpRun implements DumperRun {
     const common = {
       ...{ device: SERVER_IP, stage: record.stage, handedTo: undefined },
       pagesWritten: ended?.pagesSaved ?? record.pages,
+      bytesWritten: record.bytes,
+      ...(record.endedAtNs === undefined ? {} : { endedAtNs: record.endedAtNs }),
     };
     if (record.startedAtNs === undefined) return { ...common, result: "not started", reason: "" };
     if (record.refused !== undefined) return { ...common, result: "refused", reason: record.refused };

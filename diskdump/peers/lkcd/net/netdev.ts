@@ -280,6 +280,7 @@ const dump_net_write = kfunc(
     for (let at = 0; at + page <= bytes; at += page) {
       if (!(yield* do_netdump(dev, data.dump_offset, from + at, page))) return -EIO;
       data.dump_offset = data.dump_offset + page;
+      outcome.bytesWritten += page;
       outcome.writesEnded++;
     }
     return 0;

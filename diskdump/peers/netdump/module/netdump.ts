@@ -33,6 +33,10 @@ export class NetdumpRecord {
   starts = 0;
   requests = 0;
   pages = 0;
+  /** Bytes of datagrams, with their thirteen bytes of header and without UDP's and below. */
+  bytes = 0;
+  /** Virtual time at which it ended, well or badly. */
+  endedAtNs: number | undefined;
   refusedRequests = 0;
   /** Why there can be no dump. */
   refused: string | undefined;

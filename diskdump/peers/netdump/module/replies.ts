@@ -23,6 +23,7 @@ const send_message = kfunc(
     view.setUint32(at + 1, nr);
     view.setUint32(at + 5, code);
     view.setUint32(at + 9, info);
+    nd.record.bytes += REPLY_HEADER_BYTES + bytes;
     yield* netpoll_send_udp(nd.np, at, REPLY_HEADER_BYTES + bytes);
   },
 );

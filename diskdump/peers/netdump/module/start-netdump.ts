@@ -74,6 +74,7 @@ export const netpoll_start_netdump = kfunc("netpoll_start_netdump", function* (n
     // The dump's own stack is in use: it would be written over.
     yield* printk("netpoll_start_netdump: called recursively.  rebooting.\n", 3);
     record.recursive = true;
+    record.endedAtNs = cpu.clock;
     yield* netdump_mdelay(REBOOT_WAIT_MS);
     yield* machine_restart("netdump: called recursively");
   }
@@ -107,6 +108,7 @@ const netpoll_netdump = kfunc("netpoll_netdump", function* (nd: Netdump, regs: n
     yield* printk("poll_lock is locked, unable to take a dump!\n", 4);
     yield* printk("rebooting in 5 seconds\n", 4);
     record.refused = `${nd.options.device}.poll_lock is held by a CPU that is frozen in the interface's poll()`;
+    record.endedAtNs = cpu.clock;
     yield* netdump_mdelay(LOCKED_WAIT_MS);
     yield* machine_restart("netdump: poll_lock is locked");
   }
@@ -169,6 +171,7 @@ const netdump_startup_handshake = kfunc("netdump_startup_handshake", function* (
     if (from !== 0) break;
     yield* printk("netdump: server cannot handle this client -- rebooting.\n", 3);
     nd.record.refused = "the server cannot handle this client";
+    nd.record.endedAtNs = cpu.clock;
     yield* netdump_mdelay(REBOOT_WAIT_MS);
     yield* machine_restart("netdump: server cannot handle this client");
   }
@@ -195,11 +198,13 @@ const answer = kfunc("netdump_answer", function* (nd: Netdump, req: NetdumpReque
       break;
     case COMM.EXIT:
       nd.record.endedBy = "EXIT";
+      nd.record.endedAtNs = cpu.clock;
       nd.mode = false;
       netpoll_set_trap(false);
       break;
     case COMM.REBOOT:
       nd.record.endedBy = "REBOOT";
+      nd.record.endedAtNs = cpu.clock;
       nd.record.stage = "rebooting";
       yield* printk("netdump: rebooting in 3 seconds.\n", 4);
       yield* netdump_mdelay(REBOOT_WAIT_MS);
