@@ -2,7 +2,8 @@
 import { PHASE } from "../../emulator/disk/scsi-phases.ts";
 import type { PhaseTarget } from "../../emulator/disk/phase-target.ts";
 import { ASYNCHRONOUS_NS } from "../../emulator/disk/transfer-agreement.ts";
-import { type Scripts, signed24 } from "./chip-scripts.ts";
+import { signed24 } from "./chip-decoder.ts";
+import type { Scripts } from "./chip-scripts.ts";
 import {
   CCNTL0_ENNDJ,
   CCNTL0_ENPMJ,
@@ -197,8 +198,10 @@ export class BlockMove {
     const near = memory.ramOffset(this.address);
     if (near >= 0) {
       const ram = memory.ram.subarray(near, near + bytes);
-      if (inward) dataBuffer.readBytes(dataOffset, ram);
-      else dataBuffer.writeBytes(dataOffset, ram);
+      if (inward) {
+        dataBuffer.readBytes(dataOffset, ram);
+        memory.decoder.written(near, bytes);
+      } else dataBuffer.writeBytes(dataOffset, ram);
     } else if (!memory.reaches(this.address, bytes, inward ? "DATA IN" : "DATA OUT")) return;
     else if (inward) memory.host.copyFromStore(dataBuffer.pages, dataOffset, this.address, bytes);
     else memory.host.copyToStore(this.address, dataBuffer.pages, dataOffset, bytes);

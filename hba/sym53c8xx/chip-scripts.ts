@@ -7,8 +7,10 @@ import type { ScsiBus } from "../../emulator/disk/scsi-bus.ts";
 import { makeEvent, type EventQueue } from "../../emulator/time/events.ts";
 import { BlockMove } from "./chip-block-move.ts";
 import { BusInstructions } from "./chip-bus-instructions.ts";
+import { DataInstructions } from "./chip-data-instructions.ts";
+import { OP, type ScriptsDecoder, signed24, TRANSFER } from "./chip-decoder.ts";
 import type { Interrupts } from "./chip-interrupts.ts";
-import { NEAR_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
+import { HOST_READ_NS, HOST_WRITE_NS, NEAR_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
 import type { SymProfile } from "./chip-profile.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
 
@@ -22,7 +24,6 @@ const NEAR_FETCH_NS = INSTRUCTION_NS + 2 * NEAR_NS;
 const START_NS = 200;
 /** Instructions in a row without a wait for bus or host. Real SCRIPTS need some hundred at most. */
 export const SCRIPTS_RUNAWAY_LIMIT = 1_000_000;
-const MEMORY_MOVE_NS_PER_DWORD = 40;
 
 // Registers as indices of dwords.
 const DSP = SYM.DSP >>> 2;
@@ -62,6 +63,7 @@ export class Scripts {
   readonly parts: ScriptsParts;
   private readonly move: BlockMove;
   private readonly bus: BusInstructions;
+  private readonly data: DataInstructions;
   running = false;
   carry = false;
   /** The last byte that came in over the bus (SIDL). */
@@ -82,6 +84,7 @@ export class Scripts {
   private readonly words: Int32Array;
   private readonly regs: Uint8Array;
   private readonly memory: ChipMemory;
+  private readonly decoder: ScriptsDecoder;
   private readonly events: EventQueue;
   private resume: Resume | undefined;
   /** Waits for the bus or for SIGP, not for a time. */
@@ -98,6 +101,8 @@ export class Scripts {
     this.runEvent = makeEvent(`${parts.name}.scripts`, () => this.run());
     this.move = new BlockMove(this);
     this.bus = new BusInstructions(this);
+    this.data = new DataInstructions(this);
+    this.decoder = parts.memory.decoder;
   }
 
   get dsp(): number {
@@ -195,7 +200,12 @@ export class Scripts {
     }
     // No host access comes in between: what it may set is looked at once.
     const singleStep = (regs[SYM.DCNTL]! & DCNTL_SSM) !== 0;
-    for (const end = now + SLICE_NS; this.running;) {
+    const end = now + SLICE_NS;
+    if (!singleStep && this.inRow < SCRIPTS_RUNAWAY_LIMIT - SLICE_NS / INSTRUCTION_NS) {
+      if (this.execute(end)) events.arm(this.runEvent, this.time);
+      return;
+    }
+    while (this.running) {
       if (this.time >= end) {
         events.arm(this.runEvent, this.time);
         return;
@@ -208,24 +218,186 @@ export class Scripts {
     }
   }
 
+  /**
+   * Carries out instructions: decoded ones from on-chip RAM, in local variables, the others one by one.
+   * Returns true at `end`, false when SCRIPTS wait or have stopped.
+   */
+  private execute(end: number): boolean {
+    const { memory, words, regs, decoder } = this;
+    const { ops } = decoder;
+    const { ram32 } = memory;
+    const { bus, registers } = this.parts;
+    const { now } = this.events;
+    const base = this.parts.ramBase();
+    decoder.moveTo(base);
+    const outside = ~(4 * ram32.length - 1) | 3;
+    const { flatBytes } = memory;
+    let { i32 } = memory.host.pool;
+    // Small numbers are cheaper: times from `now` on.
+    const slice = end - now;
+    let ahead = this.time - now;
+    let dsp = words[DSP]!;
+    let count = 0;
+    /** Number of the last instruction, while the registers do not show it yet. */
+    let last = -1;
+    while (ahead < slice) {
+      const offset = (dsp - base) | 0;
+      const at = offset >> 2;
+      const op = (offset & outside) !== 0 ? OP.unknown : ops[at] || decoder.decode(at);
+      if (op === OP.unknown) {
+        this.show(last, dsp);
+        this.time = now + ahead;
+        this.inRow += count;
+        if (!this.step() || !this.running) return false;
+      } else {
+        const w0 = ram32[at]!;
+        const before = last;
+        last = at;
+        dsp = (dsp + 8) | 0;
+        ahead += NEAR_FETCH_NS;
+        count++;
+        switch (op) {
+          case OP.register: {
+            const kind = (w0 >>> 27) & 7;
+            const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
+            const operator = (w0 >>> 24) & 7;
+            let value = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
+            if (operator !== 0) value = this.compute(operator, regs[kind === 5 ? SYM.SFBR : register]!, value);
+            regs[kind === 6 ? SYM.SFBR : register] = value;
+            continue;
+          }
+          case OP.readWithEffects: {
+            const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
+            const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
+            regs[SYM.SFBR] = this.compute((w0 >>> 24) & 7, registers.readRegister(register), data);
+            continue;
+          }
+          case OP.jump:
+            dsp = ram32[at + 1]!;
+            continue;
+          case OP.return:
+            dsp = words[TEMP]!;
+            continue;
+          case OP.transferOnSfbr: {
+            const care = ~(w0 >>> 8) & 0xff;
+            const holds = (regs[SYM.SFBR]! & care) === (w0 & care);
+            if (holds !== ((w0 & 0x00080000) !== 0)) continue;
+            break;
+          }
+          case OP.transferOnPhaseWhenRequested: {
+            const { requestAt } = bus;
+            if (bus.connected === undefined || this.ackHeld || requestAt >= end) {
+              last = before;
+              break;
+            }
+            if (requestAt > now + ahead) ahead = requestAt - now;
+            this.latchedPhase = bus.phase;
+            if ((this.latchedPhase === ((w0 >>> 24) & 7)) !== ((w0 & 0x00080000) !== 0)) continue;
+            break;
+          }
+          case OP.transferOnPhase: {
+            const holds = bus.connected !== undefined && this.latchedPhase === ((w0 >>> 24) & 7);
+            if (holds !== ((w0 & 0x00080000) !== 0)) continue;
+            break;
+          }
+          case OP.loadNear:
+            words[(w0 >>> 18) & 0x3f] = ram32[(ram32[at + 1]! - base) >> 2]!;
+            ahead += NEAR_NS;
+            continue;
+          case OP.storeNear:
+            memory.writeNear((ram32[at + 1]! - base) >> 2, words[(w0 >>> 18) & 0x3f]!);
+            ahead += NEAR_NS;
+            continue;
+          case OP.loadTable: {
+            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
+            if (address >= flatBytes || (address & 3) !== 0) break;
+            words[(w0 >>> 18) & 0x3f] = i32[address >>> 2]!;
+            ahead += HOST_READ_NS;
+            continue;
+          }
+          case OP.storeTable: {
+            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
+            if (address >= flatBytes || (address & 3) !== 0) break;
+            memory.write32(address, words[(w0 >>> 18) & 0x3f]!);
+            ahead += HOST_WRITE_NS;
+            continue;
+          }
+          case OP.clear:
+            bus.actAt = now + ahead;
+            if ((w0 & 0x400) !== 0) this.carry = false;
+            if ((w0 & 0x08) !== 0) bus.attention = false;
+            if ((w0 & 0x40) === 0 || !this.ackHeld) continue;
+            this.ackHeld = false;
+            if (bus.connected === undefined) continue;
+            bus.connected.acknowledge();
+            if (this.running) continue;
+            // The target has gone to bus free where it should not have.
+            this.show(last, dsp);
+            return false;
+          case OP.waitDisconnect:
+            if (bus.connected !== undefined) break;
+            bus.actAt = now + ahead;
+            continue;
+          default:
+        }
+        if (op >= OP.transferOnSfbr && op <= OP.transferOnPhaseWhenRequested && last === at) {
+          // The condition came out as the instruction wants it.
+          const transfer = (w0 >>> 27) & 7;
+          if (transfer === TRANSFER.jump) {
+            dsp = ram32[at + 1]!;
+            continue;
+          }
+          if (transfer === TRANSFER.return) {
+            dsp = words[TEMP]!;
+            continue;
+          }
+        }
+        this.time = now + ahead;
+        this.inRow += count;
+        if (!this.interpret((dsp - 8) | 0, w0, ram32[at + 1]!) || !this.running) return false;
+      }
+      last = -1;
+      count = 0;
+      ahead = this.time - now;
+      dsp = words[DSP]!;
+      ({ i32 } = memory.host.pool);
+    }
+    this.show(last, dsp);
+    this.time = now + ahead;
+    this.inRow += count;
+    return true;
+  }
+
+  /** The registers show where SCRIPTS go on, and the last instruction when it has a number. */
+  private show(last: number, dsp: number): void {
+    const { words, memory } = this;
+    words[DSP] = dsp;
+    if (last < 0) return;
+    words[DBC_DCMD] = memory.ram32[last]!;
+    words[DSPS] = memory.ram32[last + 1]!;
+  }
+
+  /** Fetches and interprets one instruction, wherever it lies. */
   private step(): boolean {
     const { memory, words } = this;
     if (++this.inRow > SCRIPTS_RUNAWAY_LIMIT) return this.runAway();
-    const at = (this.at = words[DSP]!);
+    const at = words[DSP]!;
     const index = (at - this.parts.ramBase()) >> 2;
-    let w0: number;
-    let w1: number;
     if (index >= 0 && index < memory.ram32.length - 1 && (at & 3) === 0) {
-      w0 = memory.ram32[index]!;
-      w1 = memory.ram32[index + 1]!;
       this.time += NEAR_FETCH_NS;
-    } else {
-      memory.spentNs = 0;
-      w0 = memory.read32(at >>> 0);
-      w1 = memory.read32((at + 4) >>> 0);
-      this.time += INSTRUCTION_NS + memory.spentNs;
-      if (memory.faulted) return this.fault();
+      return this.interpret(at, memory.ram32[index]!, memory.ram32[index + 1]!);
     }
+    memory.spentNs = 0;
+    const w0 = memory.read32(at >>> 0);
+    const w1 = memory.read32((at + 4) >>> 0);
+    this.time += INSTRUCTION_NS + memory.spentNs;
+    return memory.faulted ? this.fault() : this.interpret(at, w0, w1);
+  }
+
+  /** Carries out an instruction from its words. Its fetch has been paid for. */
+  private interpret(at: number, w0: number, w1: number): boolean {
+    const { memory, words } = this;
+    this.at = at;
     this.w0 = w0;
     this.w1 = w1;
     words[DSP] = at + 8;
@@ -235,12 +407,12 @@ export class Scripts {
       case 0:
         return this.move.begin();
       case 1:
-        return ((w0 >>> 27) & 7) < 5 ? this.bus.run() : this.registerInstruction();
+        return ((w0 >>> 27) & 7) < 5 ? this.bus.run() : this.data.register();
       case 2:
         return this.transferControl();
       default: {
         memory.spentNs = 0;
-        const goesOn = (w0 & 0x20000000) !== 0 ? this.loadStore() : this.memoryMove();
+        const goesOn = (w0 & 0x20000000) !== 0 ? this.data.loadStore() : this.data.memoryMove();
         this.time += memory.spentNs;
         return memory.faulted ? this.fault() : goesOn;
       }
@@ -271,24 +443,8 @@ export class Scripts {
     return false;
   }
 
-  // Registers.
-
-  private registerInstruction(): boolean {
-    const { regs, w0 } = this;
-    const { registers } = this.parts;
-    const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
-    const kind = (w0 >>> 27) & 7;
-    const operator = (w0 >>> 24) & 7;
-    // Only data8 or SFBR as the second operand; SFBR itself is register 08.
-    const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
-    const source = kind === 5 ? regs[SYM.SFBR]! : operator === 0 ? 0 : registers.readRegister(register);
-    const value = this.compute(operator, source, data);
-    if (kind === 6) regs[SYM.SFBR] = value;
-    else registers.writeRegister(register, value);
-    return true;
-  }
-
-  private compute(operator: number, source: number, data: number): number {
+  /** What a register instruction's operator makes of its operands. */
+  compute(operator: number, source: number, data: number): number {
     switch (operator) {
       case 0:
         return data;
@@ -378,61 +534,6 @@ export class Scripts {
     this.latchedPhase = bus.phase;
     return true;
   }
-
-  // Memory.
-
-  private memoryMove(): boolean {
-    const { memory } = this.parts;
-    const length = this.w0 & 0xffffff;
-    let to = memory.read32((this.at + 8) >>> 0) >>> 0;
-    this.dsp = this.at + 12;
-    let from = this.w1 >>> 0;
-    if (length === 0) return this.illegal("a memory move of 0 bytes");
-    if ((from & 3) !== (to & 3)) return this.illegal("source and destination of a memory move are not aligned alike");
-    const spent = memory.spentNs;
-    let left = length;
-    while (left > 0 && !memory.faulted) {
-      if ((from & 3) === 0 && left >= 4) {
-        memory.write32(to, memory.read32(from));
-        from += 4;
-        to += 4;
-        left -= 4;
-      } else {
-        memory.write8(to++, memory.read8(from++));
-        left--;
-      }
-    }
-    // Bursts: the accesses of one move overlap.
-    memory.spentNs = Math.min(memory.spentNs, spent + 300 + (length >>> 2) * MEMORY_MOVE_NS_PER_DWORD);
-    return true;
-  }
-
-  private loadStore(): boolean {
-    const { memory, words, w0 } = this;
-    const count = w0 & 7;
-    const register = (w0 >>> 16) & 0xff;
-    if (count < 1 || count > 4 || (register & 3) + count > 4) return this.illegal("LOAD/STORE crosses a dword");
-    const address = ((w0 & 0x10000000) !== 0 ? words[DSA]! + signed24(this.w1) : this.w1) >>> 0;
-    if ((address & 3) !== (register & 3)) return this.illegal("LOAD/STORE not aligned like its register");
-    const load = (w0 & 0x01000000) !== 0;
-    if (count === 4 && PLAIN[register] !== 0) {
-      if (load) words[register >>> 2] = memory.read32(address);
-      else memory.write32(address, words[register >>> 2]!);
-      return true;
-    }
-    const { registers } = this.parts;
-    for (let i = 0; i < count; i++) {
-      if (load) registers.writeRegister(register + i, memory.read8(address + i));
-      else memory.write8(address + i, registers.readRegister(register + i));
-    }
-    return true;
-  }
 }
 
 const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, "0");
-export const signed24 = (word: number): number => (word << 8) >> 8;
-
-/** Dword registers that are nothing but storage. */
-const PLAIN = new Uint8Array(256);
-for (const register of [SYM.DSA, SYM.TEMP, SYM.SCRATCHA]) PLAIN[register] = 1;
-for (let register = SYM.SCRATCHB; register <= SYM.CSBC; register += 4) PLAIN[register] = 1;

@@ -62,6 +62,10 @@ function firmware(): Uint8Array {
 /** True when QEMU is installed. */
 export const qemuInstalled = (): boolean => spawnSync(QEMU, ["--version"], { stdio: "ignore" }).error === undefined;
 
+/** From util-linux. It becomes QEMU, so the process is QEMU's from then on. */
+const DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"];
+const dieWithParent = (): boolean => spawnSync("setpriv", ["--version"], { stdio: "ignore" }).error === undefined;
+
 export class Qtest {
   /** Told of every edge that QEMU's devices make on a line that is intercepted. */
   onIrq: (line: number, raised: boolean) => void = () => {};
@@ -105,7 +109,9 @@ export class Qtest {
     const bios = join(folder, "bios");
     writeFileSync(bios, firmware());
     const base = ["-bios", bios, "-nodefaults", "-no-user-config", "-display", "none"];
-    const child = spawn(QEMU, [...base, "-qtest", `pipe:${pipe}`, "-qtest-log", "none", ...args], {
+    // Whatever kills us takes QEMU with it, also what leaves us no time to say so.
+    const [program, ...first] = [...(dieWithParent() ? DIE_WITH_PARENT : []), QEMU];
+    const child = spawn(program!, [...first, ...base, "-qtest", `pipe:${pipe}`, "-qtest-log", "none", ...args], {
       stdio: ["ignore", "ignore", errors],
     });
     closeSync(errors);
@@ -115,8 +121,8 @@ export class Qtest {
     });
     // Both opens wait for QEMU's. When it ends before, they are let go by an opener of our own.
     const opens = Promise.all([openFile(`${pipe}.in`, "w"), openFile(`${pipe}.out`, "r")]);
-    const first = await Promise.race([opens, ended]);
-    if (first) return new Qtest(folder, child, ended, ...first);
+    const opened = await Promise.race([opens, ended]);
+    if (opened) return new Qtest(folder, child, ended, ...opened);
     const both = [`${pipe}.in`, `${pipe}.out`].map((path) => openSync(path, constants.O_RDWR | constants.O_NONBLOCK));
     for (const descriptor of [...both, ...(await opens)]) closeSync(descriptor);
     const said = readFileSync(join(folder, "stderr"), "utf8");
