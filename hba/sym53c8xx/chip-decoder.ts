@@ -31,6 +31,12 @@ export const OP = {
   waitDisconnect: 13,
   /** ACK, ATN, carry. */
   clear: 14,
+  /** Whatever is so: an absolute address, and the next one into TEMP. */
+  call: 15,
+  /** As `register`, into SCNTL2: its write-one-to-clear bits. */
+  scntl2: 16,
+  /** A byte register that is nothing but storage, from DSA plus a displacement. */
+  loadTableByte: 17,
 } as const;
 
 export const TRANSFER = { jump: 0, call: 1, return: 2, interrupt: 3 } as const;
@@ -39,17 +45,28 @@ export class ScriptsDecoder {
   private readonly ram32: Int32Array;
   /** By the number of the instruction's first dword. */
   readonly ops: Uint8Array;
+  /** 1 for the dwords of translated instructions (chip-translator.ts). */
+  readonly translated: Uint8Array;
+  /** One of those has been written. */
+  onTranslatedWritten: () => void = () => {};
   /** The bus address for which `ops` hold. */
   private base = 0;
 
   constructor(ram32: Int32Array) {
     this.ram32 = ram32;
     this.ops = new Uint8Array(ram32.length);
+    this.translated = new Uint8Array(ram32.length);
     this.forgetAll();
   }
 
   private forgetAll(): void {
     this.ops.fill(OP.unknown);
+    if (this.translated.includes(1)) this.forgetTranslated();
+  }
+
+  private forgetTranslated(): void {
+    this.translated.fill(0);
+    this.onTranslatedWritten();
   }
 
   /** On-chip RAM lies at `base` (signed) now. */
@@ -64,11 +81,18 @@ export class ScriptsDecoder {
     this.ops[at] = OP.unknown;
     // An instruction is two dwords: the one before may end here.
     if (at > 0) this.ops[at - 1] = OP.unknown;
+    if (this.translated[at] !== 0) this.forgetTranslated();
   }
 
   /** `bytes` at `offset` of on-chip RAM have been written. */
   written(offset: number, bytes: number): void {
-    this.ops.fill(OP.unknown, Math.max(0, (offset >> 2) - 1), (offset + bytes + 3) >> 2);
+    const end = (offset + bytes + 3) >> 2;
+    this.ops.fill(OP.unknown, Math.max(0, (offset >> 2) - 1), end);
+    for (let at = offset >> 2; at < end; at++) {
+      if (this.translated[at] === 0) continue;
+      this.forgetTranslated();
+      return;
+    }
   }
 
   /** Decodes the instruction whose first dword is number `at`. Behind the last one nothing is: unknown. */
@@ -94,6 +118,7 @@ export class ScriptsDecoder {
   }
 
   private loadStoreOp(at: number, w0: number, w1: number): number {
+    if ((w0 & 0x11000007) === 0x11000001 && isStorage((w0 >>> 16) & 0xff)) return OP.loadTableByte;
     if ((w0 & 7) !== 4 || (w1 & 3) !== 0 || DWORD_STORAGE[(w0 >>> 16) & 0xff] === 0) return OP.general;
     const load = (w0 & 0x01000000) !== 0;
     if ((w0 & 0x10000000) !== 0) return load ? OP.loadTable : OP.storeTable;
@@ -112,6 +137,7 @@ function registerOp(w0: number, kind: number): number {
   const writes = kind !== 6;
   if (followsInstruction(register)) return OP.general;
   if ((!reads || readsAsStored(register)) && (!writes || isStorage(register))) return OP.register;
+  if (register === SYM.SCNTL2 && writes) return OP.scntl2;
   return reads && !writes && !ofTheLoop(register) ? OP.readWithEffects : OP.general;
 }
 
@@ -121,7 +147,7 @@ function transferOp(w0: number, transfer: number): number {
   switch ((w0 >>> 16) & 7) {
     case 0:
       if ((w0 & 0x00080000) === 0 || transfer === TRANSFER.interrupt) return OP.general;
-      return transfer === TRANSFER.jump ? OP.jump : transfer === TRANSFER.return ? OP.return : OP.general;
+      return transfer === TRANSFER.jump ? OP.jump : transfer === TRANSFER.return ? OP.return : OP.call;
     case 2:
       return OP.transferOnPhase;
     case 3:

@@ -72,6 +72,12 @@ export class ChipMemory {
     return this.device.busMaster ? this.host.flatBytes : 0;
   }
 
+  /** The bytes among which those at `address` are, at the same offset, when they all lie in RAM's flat window: the usual case. */
+  flat(address: number, length: number): Uint8Array | undefined {
+    if (address + length > this.flatBytes || this.ramOffset(address) >= 0) return undefined;
+    return this.registerOffset(address) >= 0 ? undefined : this.host.pool.u8;
+  }
+
   /** True for an aligned dword in the flat window of RAM, which the chip may reach: the usual case. */
   private isFlat(address: number): boolean {
     return address < this.host.flatBytes && (address & 3) === 0 && this.device.busMaster;

@@ -12,10 +12,13 @@ import { OP, type ScriptsDecoder, signed24, TRANSFER } from "./chip-decoder.ts";
 import type { Interrupts } from "./chip-interrupts.ts";
 import { HOST_READ_NS, HOST_WRITE_NS, NEAR_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
 import type { SymProfile } from "./chip-profile.ts";
+import { ScriptsTranslator } from "./chip-translator.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
 
 /** How far SCRIPTS run ahead of the calendar between events. */
-const SLICE_NS = 5_000;
+const SLICE_NS = 2_000;
+/** The same when nobody else acts before: then there is nobody to be ahead of. */
+const MAXIMUM_SLICE_NS = 100_000;
 /** Decoding and executing, beyond the accesses. */
 const INSTRUCTION_NS = 50;
 /** The same with its two dwords from on-chip RAM. */
@@ -76,6 +79,8 @@ export class Scripts {
   selecting = false;
   /** Where SCRIPTS are in time: the calendar's now, or up to a slice later. */
   time = 0;
+  /** Where the calendar is: whole times are counted from here, because small numbers are cheaper. */
+  sliceStart = 0;
   /** The instruction: its address and words, as signed numbers. */
   at = 0;
   w0 = 0;
@@ -85,11 +90,14 @@ export class Scripts {
   private readonly regs: Uint8Array;
   private readonly memory: ChipMemory;
   private readonly decoder: ScriptsDecoder;
+  private readonly translator: ScriptsTranslator;
   private readonly events: EventQueue;
   private resume: Resume | undefined;
   /** Waits for the bus or for SIGP, not for a time. */
   private blocked = false;
   private inRow = 0;
+  /** Within a turn: when the next one is to be; Infinity when SCRIPTS wait for the bus or have stopped. */
+  private runAt = Infinity;
   private readonly runEvent;
 
   constructor(parts: ScriptsParts) {
@@ -103,6 +111,8 @@ export class Scripts {
     this.bus = new BusInstructions(this);
     this.data = new DataInstructions(this);
     this.decoder = parts.memory.decoder;
+    const { regs, words, memory, registers, bus } = parts;
+    this.translator = new ScriptsTranslator({ scripts: this, regs, words, memory, registers, bus }, NEAR_FETCH_NS);
   }
 
   get dsp(): number {
@@ -130,6 +140,7 @@ export class Scripts {
     this.running = false;
     this.resume = undefined;
     this.blocked = false;
+    this.runAt = Infinity;
     this.parts.events.cancel(this.runEvent);
   }
 
@@ -154,16 +165,26 @@ export class Scripts {
     this.parts.events.arm(this.runEvent, this.parts.events.now);
   }
 
-  /** True when `ns` more fit into this slice: then what happens at its end may happen now. */
-  soon(ns: number): boolean {
-    return this.time + ns < this.events.now + SLICE_NS;
+  /** Until when instructions may be carried out now: a slice, or as long as nobody acts but they. */
+  private get sliceEnd(): number {
+    const { now, quietUntil, nextAt } = this.events;
+    return Math.max(now + SLICE_NS, Math.min(quietUntil, nextAt, now + MAXIMUM_SLICE_NS));
   }
 
-  /** Goes on with `resume` at a time. */
-  waitUntil(at: number, resume: Resume): false {
+  /** True when `ns` more fit into this slice: then what happens at its end may happen now. */
+  soon(ns: number): boolean {
+    return this.time + ns < this.sliceEnd;
+  }
+
+  /** Goes on with `resume` at a time: at once when nothing comes in between. */
+  waitUntil(at: number, resume: Resume): boolean {
     this.inRow = 0;
+    if (this.events.passTo(this.runEvent, at)) {
+      this.time = at;
+      return resume.call(this);
+    }
     this.resume = resume;
-    this.parts.events.arm(this.runEvent, at);
+    this.runAt = at;
     return false;
   }
 
@@ -177,14 +198,25 @@ export class Scripts {
 
   /** True when the calendar has come up to SCRIPTS; otherwise `resume` is called when it has. */
   atItsTime(resume: Resume): boolean {
-    if (this.time <= this.parts.events.now) return true;
-    const row = this.inRow;
-    this.waitUntil(this.time, resume);
-    this.inRow = row;
+    const { events, time } = this;
+    if (time <= events.now || events.passTo(this.runEvent, time)) return true;
+    this.resume = resume;
+    this.runAt = time;
     return false;
   }
 
+  /** The run event: a turn, and those that nothing can come between. */
   private run(): void {
+    const { events, runEvent } = this;
+    do {
+      this.runAt = Infinity;
+      this.turn();
+      if (this.runAt === Infinity) return;
+    } while (events.passTo(runEvent, this.runAt));
+    events.arm(runEvent, this.runAt);
+  }
+
+  private turn(): void {
     const { events, regs } = this;
     if (!this.running) return;
     const { now } = events;
@@ -200,14 +232,14 @@ export class Scripts {
     }
     // No host access comes in between: what it may set is looked at once.
     const singleStep = (regs[SYM.DCNTL]! & DCNTL_SSM) !== 0;
-    const end = now + SLICE_NS;
-    if (!singleStep && this.inRow < SCRIPTS_RUNAWAY_LIMIT - SLICE_NS / INSTRUCTION_NS) {
-      if (this.execute(end)) events.arm(this.runEvent, this.time);
+    if (!singleStep && this.inRow < SCRIPTS_RUNAWAY_LIMIT - MAXIMUM_SLICE_NS / INSTRUCTION_NS) {
+      if (this.execute()) this.runAt = this.time;
       return;
     }
+    const end = now + SLICE_NS;
     while (this.running) {
       if (this.time >= end) {
-        events.arm(this.runEvent, this.time);
+        this.runAt = this.time;
         return;
       }
       if (!this.step()) return;
@@ -220,21 +252,24 @@ export class Scripts {
 
   /**
    * Carries out instructions: decoded ones from on-chip RAM, in local variables, the others one by one.
-   * Returns true at `end`, false when SCRIPTS wait or have stopped.
+   * Returns true at the end of the slice, false when SCRIPTS wait or have stopped.
    */
-  private execute(end: number): boolean {
-    const { memory, words, regs, decoder } = this;
+  private execute(): boolean {
+    const { memory, words, regs, decoder, translator } = this;
     const { ops } = decoder;
+    const { stretches, spans, exitDsp, exitNs, exitCount, exitLast, exitReturns } = translator;
     const { ram32 } = memory;
     const { bus, registers } = this.parts;
-    const { now } = this.events;
+    const { events } = this;
+    let { now } = events;
+    this.sliceStart = now;
+    let end = this.sliceEnd;
     const base = this.parts.ramBase();
     decoder.moveTo(base);
     const outside = ~(4 * ram32.length - 1) | 3;
     const { flatBytes } = memory;
     let { i32 } = memory.host.pool;
-    // Small numbers are cheaper: times from `now` on.
-    const slice = end - now;
+    let slice = end - now;
     let ahead = this.time - now;
     let dsp = words[DSP]!;
     let count = 0;
@@ -243,7 +278,22 @@ export class Scripts {
     while (ahead < slice) {
       const offset = (dsp - base) | 0;
       const at = offset >> 2;
-      const op = (offset & outside) !== 0 ? OP.unknown : ops[at] || decoder.decode(at);
+      const inRam = (offset & outside) === 0;
+      const stretch = inRam ? stretches[at]! : null;
+      if (stretch !== null && ahead + spans[at]! < slice) {
+        const exit = stretch(i32, flatBytes, ahead);
+        const executed = exitCount[exit]!;
+        if (executed > 0) {
+          count += executed;
+          ahead += exitNs[exit]!;
+          last = exitLast[exit]!;
+          dsp = exitReturns[exit] !== 0 ? words[TEMP]! : exitDsp[exit]!;
+          if (this.running) continue;
+          this.show(last, dsp);
+          return false;
+        }
+      }
+      const op = inRam ? ops[at] || decoder.decode(at) : OP.unknown;
       if (op === OP.unknown) {
         this.show(last, dsp);
         this.time = now + ahead;
@@ -256,6 +306,7 @@ export class Scripts {
         dsp = (dsp + 8) | 0;
         ahead += NEAR_FETCH_NS;
         count++;
+        if (stretch === null) translator.warm(at, base);
         switch (op) {
           case OP.register: {
             const kind = (w0 >>> 27) & 7;
@@ -272,6 +323,18 @@ export class Scripts {
             regs[SYM.SFBR] = this.compute((w0 >>> 24) & 7, registers.readRegister(register), data);
             continue;
           }
+          case OP.scntl2: {
+            const kind = (w0 >>> 27) & 7;
+            const operator = (w0 >>> 24) & 7;
+            const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
+            const value = this.compute(operator, regs[kind === 5 ? SYM.SFBR : SYM.SCNTL2]!, data);
+            registers.writeRegister(SYM.SCNTL2, value);
+            continue;
+          }
+          case OP.call:
+            words[TEMP] = dsp;
+            dsp = ram32[at + 1]!;
+            continue;
           case OP.jump:
             dsp = ram32[at + 1]!;
             continue;
@@ -315,6 +378,14 @@ export class Scripts {
             ahead += HOST_READ_NS;
             continue;
           }
+          case OP.loadTableByte: {
+            const register = (w0 >>> 16) & 0xff;
+            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
+            if (address >= flatBytes || (address & 3) !== (register & 3)) break;
+            regs[register] = memory.host.pool.u8[address]!;
+            ahead += HOST_READ_NS;
+            continue;
+          }
           case OP.storeTable: {
             const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
             if (address >= flatBytes || (address & 3) !== 0) break;
@@ -323,14 +394,7 @@ export class Scripts {
             continue;
           }
           case OP.clear:
-            bus.actAt = now + ahead;
-            if ((w0 & 0x400) !== 0) this.carry = false;
-            if ((w0 & 0x08) !== 0) bus.attention = false;
-            if ((w0 & 0x40) === 0 || !this.ackHeld) continue;
-            this.ackHeld = false;
-            if (bus.connected === undefined) continue;
-            bus.connected.acknowledge();
-            if (this.running) continue;
+            if (this.clear(w0, now + ahead)) continue;
             // The target has gone to bus free where it should not have.
             this.show(last, dsp);
             return false;
@@ -358,6 +422,10 @@ export class Scripts {
       }
       last = -1;
       count = 0;
+      ({ now } = events);
+      this.sliceStart = now;
+      end = this.sliceEnd;
+      slice = end - now;
       ahead = this.time - now;
       dsp = words[DSP]!;
       ({ i32 } = memory.host.pool);
@@ -366,6 +434,18 @@ export class Scripts {
     this.time = now + ahead;
     this.inRow += count;
     return true;
+  }
+
+  /** CLEAR of ACK, ATN and carry. False when that has stopped SCRIPTS. */
+  clear(bits: number, time: number): boolean {
+    const { bus } = this.parts;
+    bus.actAt = time;
+    if ((bits & 0x400) !== 0) this.carry = false;
+    if ((bits & 0x08) !== 0) bus.attention = false;
+    if ((bits & 0x40) === 0 || !this.ackHeld) return true;
+    this.ackHeld = false;
+    bus.connected?.acknowledge();
+    return this.running;
   }
 
   /** The registers show where SCRIPTS go on, and the last instruction when it has a number. */
@@ -528,7 +608,9 @@ export class Scripts {
     const { requestAt } = bus;
     if (!bus.connected || this.ackHeld || requestAt === Infinity) return this.waitForChange(resume);
     if (requestAt > this.time) {
-      if (!this.soon(requestAt - this.time)) return this.waitUntil(requestAt, resume);
+      if (!this.soon(requestAt - this.time) && !this.events.passTo(this.runEvent, requestAt)) {
+        return this.waitUntil(requestAt, resume);
+      }
       this.time = requestAt;
     }
     this.latchedPhase = bus.phase;
