@@ -1,8 +1,8 @@
 // The SCRIPTS processor: fetches instructions and carries them out, in the chip's own events. [manual, chapter 5]
 //
-// Instructions run ahead of the calendar, by five microseconds at most; what starts a disk, moves data or interrupts the
-// host happens at its very time. An instruction that has to wait leaves
-// a continuation in `resume`, and the run event comes back to it.
+// Instructions run ahead of the calendar, by two microseconds at most, or for as long as neither a CPU nor another event
+// acts; what starts a disk, moves data or interrupts the host happens at its very time. An instruction that has to wait
+// leaves a continuation in `resume`, and the run event comes back to it, at once when nothing comes in between.
 import type { ScsiBus } from "../../emulator/disk/scsi-bus.ts";
 import { makeEvent, type EventQueue } from "../../emulator/time/events.ts";
 import { BlockMove } from "./chip-block-move.ts";
@@ -15,7 +15,7 @@ import type { SymProfile } from "./chip-profile.ts";
 import { ScriptsTranslator } from "./chip-translator.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
 
-/** How far SCRIPTS run ahead of the calendar between events. */
+/** How far SCRIPTS run ahead of the calendar when a CPU may look: as far as two CPUs may drift apart (MAX_SKEW_NS). */
 const SLICE_NS = 2_000;
 /** The same when nobody else acts before: then there is nobody to be ahead of. */
 const MAXIMUM_SLICE_NS = 100_000;
