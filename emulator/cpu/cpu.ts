@@ -77,6 +77,8 @@ export class Cpu {
   state: CpuState = STOPPED;
   /** The end of a DELAY. */
   until = 0;
+  /** While it runs and passes time by itself: when it will act again. Otherwise in the past. */
+  idleUntil = 0;
   program: Program | undefined;
   /** What it is parked on. */
   spinOn: Spinnable | undefined;

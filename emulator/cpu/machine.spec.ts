@@ -305,6 +305,37 @@ describe("an NMI or INIT", () => {
     if (wentOn) expect(c.clock).toBe(1e6);
   });
 
+  test("ends the quiet of a delay: what comes next on the CPU is not passed over by a device that may look ahead", () => {
+    const machine = machineOf(1);
+    const c = machine.cpus[0]!;
+    const { events } = machine;
+    const passed: (readonly [number, boolean])[] = [];
+    const device = makeEvent("device", (event) => {
+      passed.push([events.now, events.passTo(event, events.now + 500)]);
+      if (events.now < 20_000) events.arm(event, events.now + 500);
+    });
+    events.arm(device, 1000);
+    events.arm(
+      makeEvent("nmi", (event) => machine.land(c, NMI, event.at)),
+      5200,
+    );
+    c.interruptsEnabled = false;
+    c.onLanding = () => work(30_000);
+    machine.start(
+      c,
+      (function* (): Generator<void, void, void> {
+        // What a busy wait does.
+        c.idleUntil = 100_000;
+        while (c.clock < 100_000) c.advanceTo(Math.min(c.limit, 100_000));
+        yield;
+      })(),
+      0,
+    );
+    machine.run(1e6);
+    expect(passed.filter(([at]) => at < 4000).every(([, did]) => did)).toBe(true);
+    expect(passed.filter(([at]) => at > 5200).some(([, did]) => did)).toBe(false);
+  });
+
   test("strikes plain code before the effect of an access, and a handler that returns lets that access happen", () => {
     const machine = machineOf(1);
     const c = machine.cpus[0]!;

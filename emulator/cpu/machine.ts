@@ -90,6 +90,10 @@ export class Machine implements CpuOwner, DeviceHost {
       const { running } = this;
       if (running && at < running.limit) running.limit = at;
     };
+    this.events.onPassed = (at) => {
+      const { running } = this;
+      if (running && at > running.clock) running.clock = at;
+    };
   }
 
   get tracing(): boolean {
@@ -124,7 +128,9 @@ export class Machine implements CpuOwner, DeviceHost {
 
   cross(c: Cpu): void {
     const { events } = this;
+    events.quietUntil = c.idleUntil > c.clock ? c.idleUntil : c.clock;
     while (events.nextAt <= c.clock) events.fireNext();
+    events.quietUntil = 0;
     if (c.landAt <= c.clock && this.running === c && this.perform(c)) throw LOST;
     c.limit = Math.min(events.nextAt, c.landAt);
   }
@@ -132,6 +138,7 @@ export class Machine implements CpuOwner, DeviceHost {
   /** The NMI or INIT lands. True when what ran on the CPU is abandoned. */
   private perform(c: Cpu): boolean {
     const landing = c.landing!;
+    c.idleUntil = 0;
     const later = c.laterLandings.shift();
     c.landing = later?.landing;
     c.landAt = later?.at ?? Infinity;
@@ -169,6 +176,7 @@ export class Machine implements CpuOwner, DeviceHost {
 
   /** An NMI or INIT reaches `c` at time `at`. One like it that is still pending merges with it; any other one waits. */
   land(c: Cpu, landing: Landing, at: number): void {
+    this.events.quietUntil = 0;
     if (c.state === STOPPED && c.program === undefined) return;
     if (c.landing) {
       const same = (pending: Landing): boolean => pending.kind === landing.kind && pending.reason === landing.reason;
@@ -190,6 +198,7 @@ export class Machine implements CpuOwner, DeviceHost {
 
   /** Another CPU can act at `at`: the running one must not run far past that. */
   private shortenHorizon(at: number): void {
+    this.events.quietUntil = 0;
     const { running } = this;
     if (running && at < running.horizon) running.horizon = at;
   }

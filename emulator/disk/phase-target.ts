@@ -48,9 +48,11 @@ export class PhaseTarget {
   private queueTag: ScsiCommand["queueTag"] = "untagged";
   private mayDisconnect = false;
   private readonly descriptor = new Uint8Array(16);
+  private readonly one = new Uint8Array(1);
   private descriptorCount = 0;
   /** A message from the initiator, as far as it has come. */
-  private messageOut: number[] = [];
+  private readonly messageOut = new Uint8Array(MESSAGE_LIMIT);
+  private messageOutCount = 0;
   /** Messages to the initiator; `sent` bytes of the first one are through. */
   private readonly messagesIn: (readonly number[])[] = [];
   private sent = 0;
@@ -103,7 +105,7 @@ export class PhaseTarget {
     this.task = task;
     this.next = next;
     this.descriptorCount = 0;
-    if (this.messageOut.length > 0) this.messageOut.length = 0;
+    this.messageOutCount = 0;
     if (this.messagesIn.length > 0) this.messagesIn.length = 0;
     this.sent = 0;
     this.burstLeft = MAXIMUM_BURST_BYTES;
@@ -165,7 +167,10 @@ export class PhaseTarget {
   /** A byte from the initiator, in MESSAGE OUT or COMMAND phase. */
   take(byte: number): void {
     if (this.bus.phase === PHASE.messageOut) this.takeMessage(byte);
-    else this.takeDescriptor(byte);
+    else {
+      this.one[0] = byte;
+      this.takeDescriptor(this.one, 0, 1);
+    }
   }
 
   /** The byte on the bus, in MESSAGE IN or STATUS phase. It stays there until `acknowledge`. */
@@ -194,12 +199,16 @@ export class PhaseTarget {
     else this.proceed();
   }
 
-  private takeDescriptor(byte: number): void {
-    const { descriptor } = this;
-    descriptor[this.descriptorCount++] = byte;
-    const length = descriptorLength(descriptor[0]!);
+  /** In COMMAND phase: takes of the `count` bytes from `bytes[at]` on what belongs to the descriptor block. Returns how many. */
+  takeDescriptor(bytes: Uint8Array, at: number, count: number): number {
+    const { descriptor, descriptorCount } = this;
+    const length = descriptorLength(descriptorCount > 0 ? descriptor[0]! : bytes[at]!);
+    const taken = Math.min(count, length - descriptorCount);
+    for (let i = 0; i < taken; i++) descriptor[descriptorCount + i] = bytes[at + i]!;
+    this.descriptorCount += taken;
     if (this.descriptorCount < length) this.again();
     else this.start(length);
+    return taken;
   }
 
   private start(length: number): void {
@@ -267,18 +276,20 @@ export class PhaseTarget {
 
   private takeMessage(byte: number): void {
     const { messageOut, bus } = this;
-    messageOut.push(byte);
-    const length = messageLength(messageOut[0]!, messageOut[1]);
-    if (messageOut.length === length) {
-      this.obey(messageOut);
-      messageOut.length = 0;
-    } else if (messageOut.length > MESSAGE_LIMIT) messageOut.length = 0;
+    const count = this.messageOutCount + 1;
+    messageOut[count - 1] = byte;
+    this.messageOutCount = count;
+    const length = messageLength(messageOut[0]!, count > 1 ? messageOut[1] : undefined);
+    if (count === length) {
+      this.obey(messageOut, count);
+      this.messageOutCount = 0;
+    } else if (count === MESSAGE_LIMIT) this.messageOutCount = 0;
     if (bus.connected !== this) return;
-    if (bus.attention || messageOut.length > 0) this.again();
+    if (bus.attention || this.messageOutCount > 0) this.again();
     else this.proceed();
   }
 
-  private obey(message: readonly number[]): void {
+  private obey(message: Uint8Array, length: number): void {
     const first = message[0]!;
     if (first >= MESSAGE.identify) {
       this.lun = lunOfIdentify(first);
@@ -294,7 +305,7 @@ export class PhaseTarget {
           first === MESSAGE.simpleQueueTag ? "simple" : first === MESSAGE.headOfQueueTag ? "head" : "ordered";
         break;
       case MESSAGE.extended:
-        this.messagesIn.push(this.agreement.negotiate(message) ?? [MESSAGE.reject]);
+        this.messagesIn.push(this.agreement.negotiate([...message.subarray(0, length)]) ?? [MESSAGE.reject]);
         break;
       case MESSAGE.abort:
       case MESSAGE.clearQueue:

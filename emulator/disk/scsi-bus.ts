@@ -109,8 +109,9 @@ export class ScsiBus {
   }
 
   unwant(target: PhaseTarget): void {
-    const at = this.wanting.indexOf(target);
-    if (at >= 0) this.wanting.splice(at, 1);
+    const { wanting } = this;
+    if (wanting.length === 1 && wanting[0] === target) wanting.pop();
+    else if (wanting.includes(target)) wanting.splice(wanting.indexOf(target), 1);
   }
 
   /** True when the bus is free and a target arbitrates for it. */

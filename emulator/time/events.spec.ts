@@ -89,3 +89,64 @@ test("the hash tells runs apart by time and by label, and agrees for equal runs"
   expect(run("disk", 5)).toBe(run("disk", 5));
   expect(new Set([run("disk", 5), run("disk", 6), run("disl", 5), run("disk", 5 + 2 ** 32)]).size).toBe(4);
 });
+
+test("passing straight to the next time of an event comes to the same as arming it and firing it", () => {
+  const plan = fc.array(fc.record({ event: fc.nat(3), after: fc.nat(4) }), { maxLength: 40 });
+  fc.assert(
+    fc.property(plan, fc.nat(12), (steps, quiet) => {
+      const runs = [true, false].map((mayPass) => {
+        const queue = new EventQueue();
+        const seen: string[] = [];
+        let passed = 0;
+        let next = 0;
+        // Each handler takes the plan's next step: either its own next time or another event's.
+        const events = Array.from({ length: 4 }, (_, i) =>
+          makeEvent(
+            `e${i}`,
+            (event) => {
+              for (;;) {
+                seen.push(`${event.arg}@${queue.now}`);
+                const step = steps[next++];
+                if (step === undefined) return;
+                const at = queue.now + step.after;
+                if (mayPass && step.event === event.arg && !event.armed && queue.passTo(event, at)) passed++;
+                else {
+                  queue.arm(events[step.event]!, at);
+                  return;
+                }
+              }
+            },
+            i,
+          ),
+        );
+        events.forEach((event, i) => queue.arm(event, i));
+        while (queue.nextAt < Infinity) {
+          queue.quietUntil = quiet;
+          queue.fireNext();
+        }
+        return { passed, outcome: { seen, now: queue.now, fired: queue.fired, hash: queue.hash } };
+      });
+      expect(runs[0]!.outcome).toEqual(runs[1]!.outcome);
+      fc.pre(runs[0]!.passed > 0);
+    }),
+  );
+});
+
+test("nothing is passed while it is not known that the CPUs are quiet, nor over another event", () => {
+  const queue = new EventQueue();
+  const results: boolean[] = [];
+  const event = makeEvent("e", () => {
+    results.push(queue.passTo(event, 20));
+    queue.quietUntil = 30;
+    results.push(queue.passTo(event, 31), queue.passTo(event, 20));
+    queue.arm(
+      makeEvent("other", () => {}),
+      25,
+    );
+    results.push(queue.passTo(event, 25), queue.passTo(event, 24));
+  });
+  queue.arm(event, 10);
+  queue.fireNext();
+  expect(results).toEqual([false, false, true, false, true]);
+  expect(queue.now).toBe(24);
+});

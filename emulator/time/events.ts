@@ -48,6 +48,13 @@ export class EventQueue {
   lastFiredAt = -1;
   /** Rolling hash of (time, label) of every event fired; two runs of a seed must agree. */
   hash = 0x1234567;
+  /**
+   * No CPU acts before this: whoever fires events says so, and takes it back when that changes. 0 when it is not known.
+   * Meaningful while an event fires.
+   */
+  quietUntil = 0;
+  /** Called when `passTo` moved the time. */
+  onPassed: (at: number) => void = () => {};
   /** Called when `nextAt` moved earlier, so that a running CPU can shorten its stride. */
   onEarlier: (at: number) => void = () => {};
 
@@ -87,12 +94,28 @@ export class EventQueue {
     const { list } = this;
     const event = list.pop()!;
     event.armed = false;
-    this.now = event.at;
-    this.lastFiredAt = event.at;
     this.nextAt = list.length > 0 ? list[list.length - 1]!.at : Infinity;
-    this.fired++;
-    this.hash = (Math.imul(this.hash ^ event.labelHash ^ event.at, 0x01000193) + ((event.at / 4294967296) | 0)) | 0;
+    this.enter(event, event.at);
     event.fire(event);
+  }
+
+  private enter(event: TimerEvent, at: number): void {
+    this.now = at;
+    this.lastFiredAt = at;
+    this.fired++;
+    this.hash = (Math.imul(this.hash ^ event.labelHash ^ at, 0x01000193) + ((at / 4294967296) | 0)) | 0;
+  }
+
+  /**
+   * For the handler of `event`, which would arm it at `at` and return: true when it would be the next thing to happen. Then
+   * `at` is now, everything is as if it had fired, and the handler goes on. False when something may come in between.
+   */
+  passTo(event: TimerEvent, at: number): boolean {
+    if (!(at <= this.quietUntil && at < this.nextAt && at >= this.now)) return false;
+    this.sequence++;
+    this.enter(event, at);
+    this.onPassed(at);
+    return true;
   }
 
   get pending(): readonly TimerEvent[] {

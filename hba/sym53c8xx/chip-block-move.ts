@@ -2,7 +2,8 @@
 import { PHASE } from "../../emulator/disk/scsi-phases.ts";
 import type { PhaseTarget } from "../../emulator/disk/phase-target.ts";
 import { ASYNCHRONOUS_NS } from "../../emulator/disk/transfer-agreement.ts";
-import { type Scripts, signed24 } from "./chip-scripts.ts";
+import { signed24 } from "./chip-decoder.ts";
+import type { Scripts } from "./chip-scripts.ts";
 import {
   CCNTL0_ENNDJ,
   CCNTL0_ENPMJ,
@@ -48,11 +49,15 @@ export class BlockMove {
     this.topByte = w0 >>> 24;
     this.address = w1 >>> 0;
     this.left = w0 & 0xffffff;
+    if ((w0 & (INDIRECT | TABLE | 0xffffff)) === 1 && this.takeOne()) return true;
     memory.spentNs = 0;
     if ((w0 & TABLE) !== 0) {
       this.entry = (words[SYM.DSA >>> 2]! + signed24(w1)) >>> 0;
       const size = memory.read32(this.entry);
-      this.address = (memory.read32(this.entry + 4) >>> 0) + this.highAddress(size >>> 24, regs[SYM.CCNTL1]!);
+      const top = size >>> 24;
+      this.address = memory.read32(this.entry + 4) >>> 0;
+      const ccntl1 = regs[SYM.CCNTL1]!;
+      if ((ccntl1 & CCNTL1_EXTIBMV) !== 0) this.address += this.highAddress(top, ccntl1);
       this.left = size & 0xffffff;
       this.topByte = size >>> 24;
     } else if ((w0 & INDIRECT) !== 0) this.address = memory.read32(w1 >>> 0) >>> 0;
@@ -63,9 +68,8 @@ export class BlockMove {
     return this.go();
   }
 
-  /** Bits 39:32 of a table entry's address, as CCNTL1 says where they are. */
+  /** What a table entry's address has above bit 31, with EXTIBMV set: in the entry's top byte, or where that byte points. */
   private highAddress(top: number, ccntl1: number): number {
-    if ((ccntl1 & CCNTL1_EXTIBMV) === 0) return 0;
     if ((ccntl1 & CCNTL1_XTIMOD) !== 0) return top * U32;
     // A segment register, SCRATCHC to SCRATCHR, holds the upper dword.
     return (this.scripts.parts.words[(SYM.SCRATCHC >>> 2) + (top & 0x0f)]! >>> 0) * U32;
@@ -160,6 +164,34 @@ export class BlockMove {
     return this.go();
   };
 
+  /** The usual STATUS or MESSAGE IN: one byte that is there, into on-chip RAM. True when it is through. */
+  private takeOne(): boolean {
+    const { scripts, phase, address } = this;
+    const { bus, memory, regs, words } = scripts.parts;
+    const target = bus.connected;
+    if ((phase !== PHASE.messageIn && phase !== PHASE.status) || target === undefined || bus.phase !== phase)
+      return false;
+    const near = memory.ramOffset(address);
+    if (near < 0 || scripts.ackHeld || bus.requestAt > scripts.time || !scripts.soon(ASYNCHRONOUS_NS)) return false;
+    scripts.latchedPhase = phase;
+    scripts.time += ASYNCHRONOUS_NS;
+    bus.actAt = scripts.time;
+    const { byte } = target;
+    memory.ram[near] = byte;
+    memory.decoder.writtenDword(near >>> 2);
+    regs[SYM.SFBR] = byte;
+    scripts.lastByte = byte;
+    // After a MESSAGE IN move ACK stays, so that ATN can still reject the message.
+    if (phase === PHASE.messageIn) scripts.ackHeld = true;
+    else target.acknowledge();
+    this.through = 1;
+    words[SYM.CSBC >>> 2]! += 1;
+    words[SYM.DBC >>> 2] = scripts.w0 & 0xff000000;
+    words[SYM.DNAD >>> 2] = address + 1;
+    scripts.parts.trace("moved", phase, 1);
+    return true;
+  }
+
   private takeBytes(target: PhaseTarget): void {
     const { scripts, phase, left, address } = this;
     const { memory, bus, regs } = scripts.parts;
@@ -181,6 +213,11 @@ export class BlockMove {
     const { phase, left, address } = this;
     const { memory, bus } = this.scripts.parts;
     let moved = 0;
+    const bytes = memory.flat(address, left);
+    if (bytes !== undefined && phase === PHASE.command) {
+      this.advance(target.takeDescriptor(bytes, address, left));
+      return;
+    }
     while (moved < left && bus.connected === target && bus.phase === phase) {
       // The chip drops ATN before the last byte of a message.
       if (moved === left - 1 && phase === PHASE.messageOut) bus.attention = false;
@@ -197,8 +234,10 @@ export class BlockMove {
     const near = memory.ramOffset(this.address);
     if (near >= 0) {
       const ram = memory.ram.subarray(near, near + bytes);
-      if (inward) dataBuffer.readBytes(dataOffset, ram);
-      else dataBuffer.writeBytes(dataOffset, ram);
+      if (inward) {
+        dataBuffer.readBytes(dataOffset, ram);
+        memory.decoder.written(near, bytes);
+      } else dataBuffer.writeBytes(dataOffset, ram);
     } else if (!memory.reaches(this.address, bytes, inward ? "DATA IN" : "DATA OUT")) return;
     else if (inward) memory.host.copyFromStore(dataBuffer.pages, dataOffset, this.address, bytes);
     else memory.host.copyToStore(this.address, dataBuffer.pages, dataOffset, bytes);

@@ -1,6 +1,7 @@
 // SCRIPTS' I/O instructions: selection, reselection, disconnection, ACK and ATN. [manual 5.4]
 import { ARBITRATION_NS } from "../../emulator/disk/scsi-bus.ts";
-import { type Scripts, signed24 } from "./chip-scripts.ts";
+import { signed24 } from "./chip-decoder.ts";
+import type { Scripts } from "./chip-scripts.ts";
 import { ISTAT_SIGP, SCNTL2_SDU, SSID_VAL, SYM } from "./registers.ts";
 
 const SELECT = 0;
@@ -28,7 +29,8 @@ export class BusInstructions {
       case WAIT_RESELECT:
         return this.waitReselect();
       default:
-        return this.setOrClear(((scripts.w0 >>> 27) & 7) === SET);
+        this.setOrClear(scripts.w0, ((scripts.w0 >>> 27) & 7) === SET);
+        return true;
     }
   };
 
@@ -105,20 +107,19 @@ export class BusInstructions {
     return scripts.waitForChange(this.waitReselect);
   };
 
-  private setOrClear(set: boolean): boolean {
+  /** SET or CLEAR of the bits in `bits`. */
+  setOrClear(bits: number, set: boolean): void {
     const { scripts } = this;
     const { bus, complain } = scripts.parts;
-    const bits = scripts.w0;
     if ((bits & 0x400) !== 0) scripts.carry = set;
     if (set && (bits & 0x200) !== 0) complain("not modelled", "target role (SET TARGET)");
     // ATN first: a target looks at it when ACK goes.
     if ((bits & 0x08) !== 0 && (bus.connected || !set)) bus.attention = set;
-    if ((bits & 0x40) === 0) return true;
+    if ((bits & 0x40) === 0) return;
     if (set) scripts.ackHeld = true;
     else if (scripts.ackHeld) {
       scripts.ackHeld = false;
       bus.connected?.acknowledge();
     }
-    return true;
   }
 }

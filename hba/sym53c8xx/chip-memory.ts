@@ -1,13 +1,14 @@
 // What SCRIPTS reach by address: on-chip RAM and the chip's own registers when the address lies in their windows, else host memory.
 import type { PciDevice } from "../../emulator/bus/pci.ts";
 import type { PhysicalMemory } from "../../emulator/memory/memory.ts";
+import { ScriptsDecoder } from "./chip-decoder.ts";
 import { SYM_MEMORY_BAR, SYM_RAM_BAR, SYM_REGISTER_BYTES } from "./registers.ts";
 
 /** Inside the chip. */
 export const NEAR_NS = 30;
 /** Over the bus, there and back; a posted write only leaves. PCI at 66 MHz. */
-const HOST_READ_NS = 250;
-const HOST_WRITE_NS = 90;
+export const HOST_READ_NS = 250;
+export const HOST_WRITE_NS = 90;
 
 /** Register access as SCRIPTS do it. */
 export interface RegisterBytes {
@@ -18,6 +19,8 @@ export interface RegisterBytes {
 export class ChipMemory {
   readonly ram: Uint8Array;
   readonly ram32: Int32Array;
+  /** What SCRIPTS in on-chip RAM mean; every write to it is told. */
+  readonly decoder: ScriptsDecoder;
   private readonly device: PciDevice;
   private readonly registers: RegisterBytes;
   readonly host: PhysicalMemory;
@@ -31,7 +34,14 @@ export class ChipMemory {
     this.registers = registers;
     this.ram = new Uint8Array(ramBytes);
     this.ram32 = new Int32Array(this.ram.buffer);
+    this.decoder = new ScriptsDecoder(this.ram32);
     this.host = device.host.memory;
+  }
+
+  /** A dword of on-chip RAM, by its number. */
+  writeNear(at: number, value: number): void {
+    this.ram32[at] = value;
+    this.decoder.writtenDword(at);
   }
 
   /** Offset in on-chip RAM, or -1. */
@@ -55,6 +65,17 @@ export class ChipMemory {
     } else return true;
     this.faulted = true;
     return false;
+  }
+
+  /** Bytes of RAM's flat window that the chip may reach. */
+  get flatBytes(): number {
+    return this.device.busMaster ? this.host.flatBytes : 0;
+  }
+
+  /** The bytes among which those at `address` are, at the same offset, when they all lie in RAM's flat window: the usual case. */
+  flat(address: number, length: number): Uint8Array | undefined {
+    if (address + length > this.flatBytes || this.ramOffset(address) >= 0) return undefined;
+    return this.registerOffset(address) >= 0 ? undefined : this.host.pool.u8;
   }
 
   /** True for an aligned dword in the flat window of RAM, which the chip may reach: the usual case. */
@@ -86,7 +107,7 @@ export class ChipMemory {
     const at = address - this.device.barBases[SYM_RAM_BAR]!;
     if (at >= 0 && at < this.ram.length) {
       this.spentNs += NEAR_NS;
-      this.ram32[at >>> 2] = value;
+      this.writeNear(at >>> 2, value);
     } else if (this.isFlat(address)) {
       this.spentNs += HOST_WRITE_NS;
       this.host.pool.u32[address >>> 2] = value;
@@ -122,6 +143,7 @@ export class ChipMemory {
     if (at >= 0) {
       this.spentNs += NEAR_NS;
       this.ram[at] = value;
+      this.decoder.writtenDword(at >>> 2);
       return;
     }
     const register = this.registerOffset(address);

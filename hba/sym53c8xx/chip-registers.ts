@@ -80,6 +80,12 @@ for (const at of SPECIAL_READS) specialRead[at] = 1;
 const specialWrite = new Uint8Array(SYM_REGISTER_BYTES);
 for (const at of SPECIAL_WRITES) specialWrite[at] = 1;
 
+/** Reading this byte gives what is stored, and does nothing. */
+export const readsAsStored = (offset: number): boolean => specialRead[offset] === 0;
+/** So does writing: every bit is stored. */
+export const isStorage = (offset: number): boolean =>
+  readsAsStored(offset) && specialWrite[offset] === 0 && writableOf[offset] === 0xff;
+
 export class RegisterFile {
   readonly regs: Uint8Array;
   private readonly parts: RegisterFileParts;

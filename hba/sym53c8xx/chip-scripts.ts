@@ -1,19 +1,24 @@
 // The SCRIPTS processor: fetches instructions and carries them out, in the chip's own events. [manual, chapter 5]
 //
-// Instructions run ahead of the calendar, by five microseconds at most; what starts a disk, moves data or interrupts the
-// host happens at its very time. An instruction that has to wait leaves
-// a continuation in `resume`, and the run event comes back to it.
+// Instructions run ahead of the calendar, by two microseconds at most, or for as long as neither a CPU nor another event
+// acts; what starts a disk, moves data or interrupts the host happens at its very time. An instruction that has to wait
+// leaves a continuation in `resume`, and the run event comes back to it, at once when nothing comes in between.
 import type { ScsiBus } from "../../emulator/disk/scsi-bus.ts";
 import { makeEvent, type EventQueue } from "../../emulator/time/events.ts";
 import { BlockMove } from "./chip-block-move.ts";
 import { BusInstructions } from "./chip-bus-instructions.ts";
+import { DataInstructions } from "./chip-data-instructions.ts";
+import { OP, type ScriptsDecoder, signed24, TRANSFER } from "./chip-decoder.ts";
 import type { Interrupts } from "./chip-interrupts.ts";
-import { NEAR_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
+import { HOST_READ_NS, HOST_WRITE_NS, NEAR_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
 import type { SymProfile } from "./chip-profile.ts";
+import { ScriptsTranslator } from "./chip-translator.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
 
-/** How far SCRIPTS run ahead of the calendar between events. */
-const SLICE_NS = 5_000;
+/** How far SCRIPTS run ahead of the calendar when a CPU may look: as far as two CPUs may drift apart (MAX_SKEW_NS). */
+const SLICE_NS = 2_000;
+/** The same when nobody else acts before: then there is nobody to be ahead of. */
+const MAXIMUM_SLICE_NS = 100_000;
 /** Decoding and executing, beyond the accesses. */
 const INSTRUCTION_NS = 50;
 /** The same with its two dwords from on-chip RAM. */
@@ -22,7 +27,6 @@ const NEAR_FETCH_NS = INSTRUCTION_NS + 2 * NEAR_NS;
 const START_NS = 200;
 /** Instructions in a row without a wait for bus or host. Real SCRIPTS need some hundred at most. */
 export const SCRIPTS_RUNAWAY_LIMIT = 1_000_000;
-const MEMORY_MOVE_NS_PER_DWORD = 40;
 
 // Registers as indices of dwords.
 const DSP = SYM.DSP >>> 2;
@@ -62,6 +66,7 @@ export class Scripts {
   readonly parts: ScriptsParts;
   private readonly move: BlockMove;
   private readonly bus: BusInstructions;
+  private readonly data: DataInstructions;
   running = false;
   carry = false;
   /** The last byte that came in over the bus (SIDL). */
@@ -74,6 +79,8 @@ export class Scripts {
   selecting = false;
   /** Where SCRIPTS are in time: the calendar's now, or up to a slice later. */
   time = 0;
+  /** Where the calendar is: whole times are counted from here, because small numbers are cheaper. */
+  sliceStart = 0;
   /** The instruction: its address and words, as signed numbers. */
   at = 0;
   w0 = 0;
@@ -82,11 +89,15 @@ export class Scripts {
   private readonly words: Int32Array;
   private readonly regs: Uint8Array;
   private readonly memory: ChipMemory;
+  private readonly decoder: ScriptsDecoder;
+  private readonly translator: ScriptsTranslator;
   private readonly events: EventQueue;
   private resume: Resume | undefined;
   /** Waits for the bus or for SIGP, not for a time. */
   private blocked = false;
   private inRow = 0;
+  /** Within a turn: when the next one is to be; Infinity when SCRIPTS wait for the bus or have stopped. */
+  private runAt = Infinity;
   private readonly runEvent;
 
   constructor(parts: ScriptsParts) {
@@ -98,6 +109,10 @@ export class Scripts {
     this.runEvent = makeEvent(`${parts.name}.scripts`, () => this.run());
     this.move = new BlockMove(this);
     this.bus = new BusInstructions(this);
+    this.data = new DataInstructions(this);
+    this.decoder = parts.memory.decoder;
+    const { regs, words, memory, registers, bus } = parts;
+    this.translator = new ScriptsTranslator({ scripts: this, regs, words, memory, registers, bus }, NEAR_FETCH_NS);
   }
 
   get dsp(): number {
@@ -125,6 +140,7 @@ export class Scripts {
     this.running = false;
     this.resume = undefined;
     this.blocked = false;
+    this.runAt = Infinity;
     this.parts.events.cancel(this.runEvent);
   }
 
@@ -149,16 +165,26 @@ export class Scripts {
     this.parts.events.arm(this.runEvent, this.parts.events.now);
   }
 
-  /** True when `ns` more fit into this slice: then what happens at its end may happen now. */
-  soon(ns: number): boolean {
-    return this.time + ns < this.events.now + SLICE_NS;
+  /** Until when instructions may be carried out now: a slice, or as long as nobody acts but they. */
+  private get sliceEnd(): number {
+    const { now, quietUntil, nextAt } = this.events;
+    return Math.max(now + SLICE_NS, Math.min(quietUntil, nextAt, now + MAXIMUM_SLICE_NS));
   }
 
-  /** Goes on with `resume` at a time. */
-  waitUntil(at: number, resume: Resume): false {
+  /** True when `ns` more fit into this slice: then what happens at its end may happen now. */
+  soon(ns: number): boolean {
+    return this.time + ns < this.sliceEnd;
+  }
+
+  /** Goes on with `resume` at a time: at once when nothing comes in between. */
+  waitUntil(at: number, resume: Resume): boolean {
     this.inRow = 0;
+    if (this.events.passTo(this.runEvent, at)) {
+      this.time = at;
+      return resume.call(this);
+    }
     this.resume = resume;
-    this.parts.events.arm(this.runEvent, at);
+    this.runAt = at;
     return false;
   }
 
@@ -172,14 +198,25 @@ export class Scripts {
 
   /** True when the calendar has come up to SCRIPTS; otherwise `resume` is called when it has. */
   atItsTime(resume: Resume): boolean {
-    if (this.time <= this.parts.events.now) return true;
-    const row = this.inRow;
-    this.waitUntil(this.time, resume);
-    this.inRow = row;
+    const { events, time } = this;
+    if (time <= events.now || events.passTo(this.runEvent, time)) return true;
+    this.resume = resume;
+    this.runAt = time;
     return false;
   }
 
+  /** The run event: a turn, and those that nothing can come between. */
   private run(): void {
+    const { events, runEvent } = this;
+    do {
+      this.runAt = Infinity;
+      this.turn();
+      if (this.runAt === Infinity) return;
+    } while (events.passTo(runEvent, this.runAt));
+    events.arm(runEvent, this.runAt);
+  }
+
+  private turn(): void {
     const { events, regs } = this;
     if (!this.running) return;
     const { now } = events;
@@ -195,9 +232,14 @@ export class Scripts {
     }
     // No host access comes in between: what it may set is looked at once.
     const singleStep = (regs[SYM.DCNTL]! & DCNTL_SSM) !== 0;
-    for (const end = now + SLICE_NS; this.running;) {
+    if (!singleStep && this.inRow < SCRIPTS_RUNAWAY_LIMIT - MAXIMUM_SLICE_NS / INSTRUCTION_NS) {
+      if (this.execute()) this.runAt = this.time;
+      return;
+    }
+    const end = now + SLICE_NS;
+    while (this.running) {
       if (this.time >= end) {
-        events.arm(this.runEvent, this.time);
+        this.runAt = this.time;
         return;
       }
       if (!this.step()) return;
@@ -208,24 +250,234 @@ export class Scripts {
     }
   }
 
+  /**
+   * Carries out instructions: decoded ones from on-chip RAM, in local variables, the others one by one.
+   * Returns true at the end of the slice, false when SCRIPTS wait or have stopped.
+   */
+  private execute(): boolean {
+    const { memory, words, regs, decoder, translator } = this;
+    const { ops } = decoder;
+    const { stretches, spans, exitDsp, exitNs, exitCount, exitLast, exitReturns } = translator;
+    const { ram32 } = memory;
+    const { bus, registers } = this.parts;
+    const { events } = this;
+    let { now } = events;
+    this.sliceStart = now;
+    let end = this.sliceEnd;
+    const base = this.parts.ramBase();
+    decoder.moveTo(base);
+    const outside = ~(4 * ram32.length - 1) | 3;
+    const { flatBytes } = memory;
+    let { i32 } = memory.host.pool;
+    let slice = end - now;
+    let ahead = this.time - now;
+    let dsp = words[DSP]!;
+    let count = 0;
+    /** Number of the last instruction, while the registers do not show it yet. */
+    let last = -1;
+    while (ahead < slice) {
+      const offset = (dsp - base) | 0;
+      const at = offset >> 2;
+      const inRam = (offset & outside) === 0;
+      const stretch = inRam ? stretches[at]! : null;
+      if (stretch !== null && ahead + spans[at]! < slice) {
+        const exit = stretch(i32, flatBytes, ahead);
+        const executed = exitCount[exit]!;
+        if (executed > 0) {
+          count += executed;
+          ahead += exitNs[exit]!;
+          last = exitLast[exit]!;
+          dsp = exitReturns[exit] !== 0 ? words[TEMP]! : exitDsp[exit]!;
+          if (this.running) continue;
+          this.show(last, dsp);
+          return false;
+        }
+      }
+      const op = inRam ? ops[at] || decoder.decode(at) : OP.unknown;
+      if (op === OP.unknown) {
+        this.show(last, dsp);
+        this.time = now + ahead;
+        this.inRow += count;
+        if (!this.step() || !this.running) return false;
+      } else {
+        const w0 = ram32[at]!;
+        const before = last;
+        last = at;
+        dsp = (dsp + 8) | 0;
+        ahead += NEAR_FETCH_NS;
+        count++;
+        if (stretch === null) translator.warm(at, base);
+        switch (op) {
+          case OP.register: {
+            const kind = (w0 >>> 27) & 7;
+            const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
+            const operator = (w0 >>> 24) & 7;
+            let value = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
+            if (operator !== 0) value = this.compute(operator, regs[kind === 5 ? SYM.SFBR : register]!, value);
+            regs[kind === 6 ? SYM.SFBR : register] = value;
+            continue;
+          }
+          case OP.readWithEffects: {
+            const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
+            const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
+            regs[SYM.SFBR] = this.compute((w0 >>> 24) & 7, registers.readRegister(register), data);
+            continue;
+          }
+          case OP.scntl2: {
+            const kind = (w0 >>> 27) & 7;
+            const operator = (w0 >>> 24) & 7;
+            const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
+            const value = this.compute(operator, regs[kind === 5 ? SYM.SFBR : SYM.SCNTL2]!, data);
+            registers.writeRegister(SYM.SCNTL2, value);
+            continue;
+          }
+          case OP.call:
+            words[TEMP] = dsp;
+            dsp = ram32[at + 1]!;
+            continue;
+          case OP.jump:
+            dsp = ram32[at + 1]!;
+            continue;
+          case OP.return:
+            dsp = words[TEMP]!;
+            continue;
+          case OP.transferOnSfbr: {
+            const care = ~(w0 >>> 8) & 0xff;
+            const holds = (regs[SYM.SFBR]! & care) === (w0 & care);
+            if (holds !== ((w0 & 0x00080000) !== 0)) continue;
+            break;
+          }
+          case OP.transferOnPhaseWhenRequested: {
+            const { requestAt } = bus;
+            if (bus.connected === undefined || this.ackHeld || requestAt >= end) {
+              last = before;
+              break;
+            }
+            if (requestAt > now + ahead) ahead = requestAt - now;
+            this.latchedPhase = bus.phase;
+            if ((this.latchedPhase === ((w0 >>> 24) & 7)) !== ((w0 & 0x00080000) !== 0)) continue;
+            break;
+          }
+          case OP.transferOnPhase: {
+            const holds = bus.connected !== undefined && this.latchedPhase === ((w0 >>> 24) & 7);
+            if (holds !== ((w0 & 0x00080000) !== 0)) continue;
+            break;
+          }
+          case OP.loadNear:
+            words[(w0 >>> 18) & 0x3f] = ram32[(ram32[at + 1]! - base) >> 2]!;
+            ahead += NEAR_NS;
+            continue;
+          case OP.storeNear:
+            memory.writeNear((ram32[at + 1]! - base) >> 2, words[(w0 >>> 18) & 0x3f]!);
+            ahead += NEAR_NS;
+            continue;
+          case OP.loadTable: {
+            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
+            if (address >= flatBytes || (address & 3) !== 0) break;
+            words[(w0 >>> 18) & 0x3f] = i32[address >>> 2]!;
+            ahead += HOST_READ_NS;
+            continue;
+          }
+          case OP.loadTableByte: {
+            const register = (w0 >>> 16) & 0xff;
+            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
+            if (address >= flatBytes || (address & 3) !== (register & 3)) break;
+            regs[register] = memory.host.pool.u8[address]!;
+            ahead += HOST_READ_NS;
+            continue;
+          }
+          case OP.storeTable: {
+            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
+            if (address >= flatBytes || (address & 3) !== 0) break;
+            memory.write32(address, words[(w0 >>> 18) & 0x3f]!);
+            ahead += HOST_WRITE_NS;
+            continue;
+          }
+          case OP.clear:
+            if (this.clear(w0, now + ahead)) continue;
+            // The target has gone to bus free where it should not have.
+            this.show(last, dsp);
+            return false;
+          case OP.waitDisconnect:
+            if (bus.connected !== undefined) break;
+            bus.actAt = now + ahead;
+            continue;
+          default:
+        }
+        if (op >= OP.transferOnSfbr && op <= OP.transferOnPhaseWhenRequested && last === at) {
+          // The condition came out as the instruction wants it.
+          const transfer = (w0 >>> 27) & 7;
+          if (transfer === TRANSFER.jump) {
+            dsp = ram32[at + 1]!;
+            continue;
+          }
+          if (transfer === TRANSFER.return) {
+            dsp = words[TEMP]!;
+            continue;
+          }
+        }
+        this.time = now + ahead;
+        this.inRow += count;
+        if (!this.interpret((dsp - 8) | 0, w0, ram32[at + 1]!) || !this.running) return false;
+      }
+      last = -1;
+      count = 0;
+      ({ now } = events);
+      this.sliceStart = now;
+      end = this.sliceEnd;
+      slice = end - now;
+      ahead = this.time - now;
+      dsp = words[DSP]!;
+      ({ i32 } = memory.host.pool);
+    }
+    this.show(last, dsp);
+    this.time = now + ahead;
+    this.inRow += count;
+    return true;
+  }
+
+  /** CLEAR of ACK, ATN and carry. False when that has stopped SCRIPTS. */
+  clear(bits: number, time: number): boolean {
+    const { bus } = this.parts;
+    bus.actAt = time;
+    if ((bits & 0x400) !== 0) this.carry = false;
+    if ((bits & 0x08) !== 0) bus.attention = false;
+    if ((bits & 0x40) === 0 || !this.ackHeld) return true;
+    this.ackHeld = false;
+    bus.connected?.acknowledge();
+    return this.running;
+  }
+
+  /** The registers show where SCRIPTS go on, and the last instruction when it has a number. */
+  private show(last: number, dsp: number): void {
+    const { words, memory } = this;
+    words[DSP] = dsp;
+    if (last < 0) return;
+    words[DBC_DCMD] = memory.ram32[last]!;
+    words[DSPS] = memory.ram32[last + 1]!;
+  }
+
+  /** Fetches and interprets one instruction, wherever it lies. */
   private step(): boolean {
     const { memory, words } = this;
     if (++this.inRow > SCRIPTS_RUNAWAY_LIMIT) return this.runAway();
-    const at = (this.at = words[DSP]!);
+    const at = words[DSP]!;
     const index = (at - this.parts.ramBase()) >> 2;
-    let w0: number;
-    let w1: number;
     if (index >= 0 && index < memory.ram32.length - 1 && (at & 3) === 0) {
-      w0 = memory.ram32[index]!;
-      w1 = memory.ram32[index + 1]!;
       this.time += NEAR_FETCH_NS;
-    } else {
-      memory.spentNs = 0;
-      w0 = memory.read32(at >>> 0);
-      w1 = memory.read32((at + 4) >>> 0);
-      this.time += INSTRUCTION_NS + memory.spentNs;
-      if (memory.faulted) return this.fault();
+      return this.interpret(at, memory.ram32[index]!, memory.ram32[index + 1]!);
     }
+    memory.spentNs = 0;
+    const w0 = memory.read32(at >>> 0);
+    const w1 = memory.read32((at + 4) >>> 0);
+    this.time += INSTRUCTION_NS + memory.spentNs;
+    return memory.faulted ? this.fault() : this.interpret(at, w0, w1);
+  }
+
+  /** Carries out an instruction from its words. Its fetch has been paid for. */
+  private interpret(at: number, w0: number, w1: number): boolean {
+    const { memory, words } = this;
+    this.at = at;
     this.w0 = w0;
     this.w1 = w1;
     words[DSP] = at + 8;
@@ -235,12 +487,12 @@ export class Scripts {
       case 0:
         return this.move.begin();
       case 1:
-        return ((w0 >>> 27) & 7) < 5 ? this.bus.run() : this.registerInstruction();
+        return ((w0 >>> 27) & 7) < 5 ? this.bus.run() : this.data.register();
       case 2:
         return this.transferControl();
       default: {
         memory.spentNs = 0;
-        const goesOn = (w0 & 0x20000000) !== 0 ? this.loadStore() : this.memoryMove();
+        const goesOn = (w0 & 0x20000000) !== 0 ? this.data.loadStore() : this.data.memoryMove();
         this.time += memory.spentNs;
         return memory.faulted ? this.fault() : goesOn;
       }
@@ -271,24 +523,8 @@ export class Scripts {
     return false;
   }
 
-  // Registers.
-
-  private registerInstruction(): boolean {
-    const { regs, w0 } = this;
-    const { registers } = this.parts;
-    const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
-    const kind = (w0 >>> 27) & 7;
-    const operator = (w0 >>> 24) & 7;
-    // Only data8 or SFBR as the second operand; SFBR itself is register 08.
-    const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
-    const source = kind === 5 ? regs[SYM.SFBR]! : operator === 0 ? 0 : registers.readRegister(register);
-    const value = this.compute(operator, source, data);
-    if (kind === 6) regs[SYM.SFBR] = value;
-    else registers.writeRegister(register, value);
-    return true;
-  }
-
-  private compute(operator: number, source: number, data: number): number {
+  /** What a register instruction's operator makes of its operands. */
+  compute(operator: number, source: number, data: number): number {
     switch (operator) {
       case 0:
         return data;
@@ -372,67 +608,14 @@ export class Scripts {
     const { requestAt } = bus;
     if (!bus.connected || this.ackHeld || requestAt === Infinity) return this.waitForChange(resume);
     if (requestAt > this.time) {
-      if (!this.soon(requestAt - this.time)) return this.waitUntil(requestAt, resume);
+      if (!this.soon(requestAt - this.time) && !this.events.passTo(this.runEvent, requestAt)) {
+        return this.waitUntil(requestAt, resume);
+      }
       this.time = requestAt;
     }
     this.latchedPhase = bus.phase;
     return true;
   }
-
-  // Memory.
-
-  private memoryMove(): boolean {
-    const { memory } = this.parts;
-    const length = this.w0 & 0xffffff;
-    let to = memory.read32((this.at + 8) >>> 0) >>> 0;
-    this.dsp = this.at + 12;
-    let from = this.w1 >>> 0;
-    if (length === 0) return this.illegal("a memory move of 0 bytes");
-    if ((from & 3) !== (to & 3)) return this.illegal("source and destination of a memory move are not aligned alike");
-    const spent = memory.spentNs;
-    let left = length;
-    while (left > 0 && !memory.faulted) {
-      if ((from & 3) === 0 && left >= 4) {
-        memory.write32(to, memory.read32(from));
-        from += 4;
-        to += 4;
-        left -= 4;
-      } else {
-        memory.write8(to++, memory.read8(from++));
-        left--;
-      }
-    }
-    // Bursts: the accesses of one move overlap.
-    memory.spentNs = Math.min(memory.spentNs, spent + 300 + (length >>> 2) * MEMORY_MOVE_NS_PER_DWORD);
-    return true;
-  }
-
-  private loadStore(): boolean {
-    const { memory, words, w0 } = this;
-    const count = w0 & 7;
-    const register = (w0 >>> 16) & 0xff;
-    if (count < 1 || count > 4 || (register & 3) + count > 4) return this.illegal("LOAD/STORE crosses a dword");
-    const address = ((w0 & 0x10000000) !== 0 ? words[DSA]! + signed24(this.w1) : this.w1) >>> 0;
-    if ((address & 3) !== (register & 3)) return this.illegal("LOAD/STORE not aligned like its register");
-    const load = (w0 & 0x01000000) !== 0;
-    if (count === 4 && PLAIN[register] !== 0) {
-      if (load) words[register >>> 2] = memory.read32(address);
-      else memory.write32(address, words[register >>> 2]!);
-      return true;
-    }
-    const { registers } = this.parts;
-    for (let i = 0; i < count; i++) {
-      if (load) registers.writeRegister(register + i, memory.read8(address + i));
-      else memory.write8(address + i, registers.readRegister(register + i));
-    }
-    return true;
-  }
 }
 
 const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, "0");
-export const signed24 = (word: number): number => (word << 8) >> 8;
-
-/** Dword registers that are nothing but storage. */
-const PLAIN = new Uint8Array(256);
-for (const register of [SYM.DSA, SYM.TEMP, SYM.SCRATCHA]) PLAIN[register] = 1;
-for (let register = SYM.SCRATCHB; register <= SYM.CSBC; register += 4) PLAIN[register] = 1;

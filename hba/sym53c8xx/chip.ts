@@ -161,6 +161,7 @@ export class Sym53c8xxChip extends PciDevice {
   override write(bar: number, offset: number, size: number, value: number): void {
     if (bar === SYM_RAM_BAR) {
       for (let i = 0; i < size; i++) this.memory.ram[offset + i] = (value >>> (8 * i)) & 0xff;
+      this.memory.decoder.written(offset, size);
       return;
     }
     const at = offset % SYM_REGISTER_BYTES;
@@ -177,6 +178,7 @@ export class Sym53c8xxChip extends PciDevice {
   /** Power on. */
   override reset(): void {
     this.memory.ram.fill(0);
+    this.memory.decoder.written(0, this.memory.ram.length);
     this.outside.length = 0;
     this.host.events.cancel(this.outsideEvent);
     this.softReset();

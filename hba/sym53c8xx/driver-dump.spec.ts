@@ -1,5 +1,5 @@
 // Goal: the dump hooks do what RHEL4's do: a sane adapter says so, a polled reset and polled writes work with interrupts off.
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { cpu, finished } from "../../emulator/cpu/cpu.ts";
 import { M } from "../../kernel-sim/abi/ram.ts";
 import { struct_scsi_cmnd } from "../../kernel-sim/abi/structs/scsi.ts";
@@ -55,66 +55,68 @@ function* polledWrite(rig: Rig, cmd: scsi_cmnd, lba: number, buffer: number): Ge
   return done ? s.result : -1;
 }
 
-test("the sanity check has no lock of its own to look at; without an adapter it refuses", () => {
-  const rig = makeRig();
-  const sdev = rig.sds[0]!.device;
-  const verdicts: number[] = [];
-  rig.run(function* () {
-    verdicts.push(yield* sym53c8xx_template.dump_sanity_check!(sdev));
-    sdev.host.hostdata = undefined;
-    verdicts.push(yield* sym53c8xx_template.dump_sanity_check!(sdev));
+describe.each(["53c895a", "53c875"] as const)("the dump hooks on a %s", (variant) => {
+  test("the sanity check has no lock of its own to look at; without an adapter it refuses", () => {
+    const rig = makeRig({ variant });
+    const sdev = rig.sds[0]!.device;
+    const verdicts: number[] = [];
+    rig.run(function* () {
+      verdicts.push(yield* sym53c8xx_template.dump_sanity_check!(sdev));
+      sdev.host.hostdata = undefined;
+      verdicts.push(yield* sym53c8xx_template.dump_sanity_check!(sdev));
+    });
+    expect(verdicts).toEqual([0, -6]);
   });
-  expect(verdicts).toEqual([0, -6]);
-});
 
-test("in dump mode the host reset gives up what was under way, settles by polling, and leaves an adapter that works", () => {
-  const rig = makeRig({ cpus: 2 });
-  const forbidden: string[] = [];
-  const buffer = rig.kernel.bootmem(16384, 4096);
-  const pages = scatteredPages(rig.kernel, 4);
-  for (let i = 0; i < 16384; i++) M.u8[buffer + i] = (i * 3) & 0xff;
-  rig.disks[0]!.faults.lay({ kind: "timeout", on: "write", count: 1 });
-  const results: number[] = [];
-  let enabled = false;
-  rig.run(function* () {
-    // A write of the kernel's is with the disk when the dump begins.
-    yield* do_fork(
-      "writer",
-      function* () {
-        yield* transfer(rig.sds[0]!, true, 64, pages);
-      },
-      1,
-    );
-    yield* msleep(5);
-    local_irq_disable();
-    expect(rig.np.s.busy_ccbs).toBe(1);
-    K.dumpMode = dumpMode(forbidden);
-    const dumper = cpu.id;
-    K.onIrqEnable = () => {
-      if (cpu.id === dumper) enabled = true;
-    };
-    const cmd = new scsi_cmnd(rig.sds[0]!.device, rig.kernel.bootmem(rig.kernel.sizeOf(struct_scsi_cmnd)));
-    const { host_lock } = cmd.device.host;
-    yield* spin_lock(host_lock);
-    results.push(yield* sym53c8xx_template.eh_host_reset_handler!(cmd));
-    spin_unlock(host_lock);
-    expect(rig.np.s.settle_time_valid).toBe(1);
-    // What diskdump_update does: time goes on, the driver's timer runs.
-    for (let i = 0; i < 5; i++) {
-      yield* delayNs(1e9);
-      K.time.jiffies += K.hz;
-      yield* sym_timer(rig.np);
-    }
-    expect(rig.np.s.settle_time_valid).toBe(0);
-    // The first command meets the unit attention of the reset; its sense data comes by REQUEST SENSE, polled as well.
-    results.push(yield* polledWrite(rig, cmd, 4096, buffer));
-    expect(M.u8[cmd.sense_buffer + 2]! & 0xf).toBe(6);
-    results.push(yield* polledWrite(rig, cmd, 4096, buffer));
-    K.onIrqEnable = undefined;
+  test("in dump mode the host reset gives up what was under way, settles by polling, and leaves an adapter that works", () => {
+    const rig = makeRig({ variant, cpus: 2 });
+    const forbidden: string[] = [];
+    const buffer = rig.kernel.bootmem(16384, 4096);
+    const pages = scatteredPages(rig.kernel, 4);
+    for (let i = 0; i < 16384; i++) M.u8[buffer + i] = (i * 3) & 0xff;
+    rig.disks[0]!.faults.lay({ kind: "timeout", on: "write", count: 1 });
+    const results: number[] = [];
+    let enabled = false;
+    rig.run(function* () {
+      // A write of the kernel's is with the disk when the dump begins.
+      yield* do_fork(
+        "writer",
+        function* () {
+          yield* transfer(rig.sds[0]!, true, 64, pages);
+        },
+        1,
+      );
+      yield* msleep(5);
+      local_irq_disable();
+      expect(rig.np.s.busy_ccbs).toBe(1);
+      K.dumpMode = dumpMode(forbidden);
+      const dumper = cpu.id;
+      K.onIrqEnable = () => {
+        if (cpu.id === dumper) enabled = true;
+      };
+      const cmd = new scsi_cmnd(rig.sds[0]!.device, rig.kernel.bootmem(rig.kernel.sizeOf(struct_scsi_cmnd)));
+      const { host_lock } = cmd.device.host;
+      yield* spin_lock(host_lock);
+      results.push(yield* sym53c8xx_template.eh_host_reset_handler!(cmd));
+      spin_unlock(host_lock);
+      expect(rig.np.s.settle_time_valid).toBe(1);
+      // What diskdump_update does: time goes on, the driver's timer runs.
+      for (let i = 0; i < 5; i++) {
+        yield* delayNs(1e9);
+        K.time.jiffies += K.hz;
+        yield* sym_timer(rig.np);
+      }
+      expect(rig.np.s.settle_time_valid).toBe(0);
+      // The first command meets the unit attention of the reset; its sense data comes by REQUEST SENSE, polled as well.
+      results.push(yield* polledWrite(rig, cmd, 4096, buffer));
+      expect(M.u8[cmd.sense_buffer + 2]! & 0xf).toBe(6);
+      results.push(yield* polledWrite(rig, cmd, 4096, buffer));
+      K.onIrqEnable = undefined;
+    });
+    expect(results).toEqual([SUCCESS, 2, 0]);
+    expect(rig.np.s.busy_ccbs).toBe(0);
+    expect(enabled).toBe(false);
+    expect(forbidden).toEqual([]);
+    expect(Buffer.compare(onDisk(rig.disks[0]!, 4096, 16384), M.u8.subarray(buffer, buffer + 16384))).toBe(0);
   });
-  expect(results).toEqual([SUCCESS, 2, 0]);
-  expect(rig.np.s.busy_ccbs).toBe(0);
-  expect(enabled).toBe(false);
-  expect(forbidden).toEqual([]);
-  expect(Buffer.compare(onDisk(rig.disks[0]!, 4096, 16384), M.u8.subarray(buffer, buffer + 16384))).toBe(0);
 });

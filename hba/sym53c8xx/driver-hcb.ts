@@ -73,6 +73,11 @@ export class SYM_TCB {
   }
 }
 
+const ENTRIES = [
+  ...(["select", "resel_dsa", "resel_tag", "data_in", "data_out"] as const),
+  ...(["data_in_goal", "data_out_goal"] as const),
+] as const;
+
 export class SYM_HCB {
   readonly s: ViewOf<typeof struct_sym_hcb>;
   readonly addr: number;
@@ -99,6 +104,8 @@ export class SYM_HCB {
   readonly bad_lcb: SYM_LCB;
   readonly badluntbl: number;
   private readonly labels = new Map<string, number>();
+  /** The labels that every command needs. */
+  readonly entries: Readonly<Record<(typeof ENTRIES)[number], number>>;
   private readonly startposAt: number;
   /** All that was allocated lies between `addr` and here. */
   readonly memoryEnd: number;
@@ -122,6 +129,8 @@ export class SYM_HCB {
     this.s.ram_ba = ramBa;
     this.offsets = scriptOffsets(K.map.model);
     this.script = symScripts(this.offsets).link(ramBa);
+    const addresses = ENTRIES.map((label) => [label, this.ba(label)]);
+    this.entries = Object.fromEntries(addresses) as Record<(typeof ENTRIES)[number], number>;
     this.startposAt = this.ramOffset("startpos");
     this.timer = init_timer(addr + K.offsetOf(struct_sym_hcb, "timer"), `${this.name}.timer`, () => onTimer(this));
     this.eh_done = new Completion(K.bootmem(64), `${this.name}.eh_done`);

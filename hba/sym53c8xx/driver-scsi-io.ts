@@ -56,7 +56,7 @@ function sym_get_ccb(np: SYM_HCB, lp: SYM_LCB, tagged: boolean): SYM_CCB | undef
     s.busy_itlq = s.busy_itlq + 1;
     cp.s.tag = tag;
     put32le(lp.itlq + tag, cp.addr);
-    setLcb(np, lp, "resel_sa", np.ba("resel_tag"));
+    setLcb(np, lp, "resel_sa", np.entries.resel_tag);
   } else {
     s.busy_itl = 1;
     cp.s.tag = NO_TAG;
@@ -124,10 +124,11 @@ function sym_setup_data(np: SYM_HCB, cp: SYM_CCB, cmd: scsi_cmnd): number {
       setEntry(at, sg_dma_len(s.request_buffer, i), sg_dma_address(s.request_buffer, i));
     }
   }
-  const name = direction === DMA_FROM_DEVICE ? "data_in" : "data_out";
+  const { entries } = np;
+  const inward = direction === DMA_FROM_DEVICE;
   cp.s.segments = segments;
-  cp.s.goalp = np.ba(name === "data_in" ? "data_in_goal" : "data_out_goal");
-  return np.ba(name) + 8 * (SYM_CONF_MAX_SG - segments);
+  cp.s.goalp = inward ? entries.data_in_goal : entries.data_out_goal;
+  return (inward ? entries.data_in : entries.data_out) + 8 * (SYM_CONF_MAX_SG - segments);
 }
 
 /**
@@ -159,8 +160,8 @@ export const sym53c8xx_queue_command = kquick(
     const startp = sym_setup_data(np, cp, cmd);
     cp.s.startp = startp;
     const { addr } = cp;
-    put32le(addr + offsets.ccb.go_start, np.ba("select"));
-    put32le(addr + offsets.ccb.go_restart, np.ba("resel_dsa"));
+    put32le(addr + offsets.ccb.go_start, np.entries.select);
+    put32le(addr + offsets.ccb.go_restart, np.entries.resel_dsa);
     put32le(addr + offsets.ccb.savep, startp);
     put32le(addr + offsets.ccb.lastp, startp);
     const { u8 } = M;

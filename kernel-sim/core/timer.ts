@@ -354,11 +354,15 @@ export function delayNs(ns: number): Running {
   const end = c.clock + ns;
   // With interrupts off and nobody behind, time just passes.
   if (!c.interruptsEnabled && end <= c.horizon && end < c.landAt) {
+    c.idleUntil = end;
     while (c.clock < end) {
       // From event to event: one may bring an NMI, or another CPU back to life.
       if (c.limit <= c.clock) c.owner.cross(c);
       else c.advanceTo(Math.min(end, c.limit));
-      if (c.landAt <= end || c.horizon < end) return busyFor(Math.max(0, end - c.clock));
+      if (c.landAt <= end || c.horizon < end) {
+        c.idleUntil = 0;
+        return busyFor(Math.max(0, end - c.clock));
+      }
     }
     return finished();
   }
