@@ -79,7 +79,7 @@ test("a panic inside the crash path finds kexec_lock taken: there is no second t
     },
   });
   expect(result.record).toMatchObject({ outcome: "refused", dumpedPages: 0 });
-  expect(result.record.cause).toMatch(/a second crash in purgatory: panic: again/);
+  expect(result.record.cause).toMatch(/a second crash in \w+: panic: again/);
   expect(text(result)).toMatch(/Kernel panic - not syncing: again/);
   expect(text(result)).not.toMatch(/Brought up 1 CPUs/);
 });
