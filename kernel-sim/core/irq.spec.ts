@@ -136,6 +136,34 @@ describe("a device line", () => {
   });
 });
 
+test.each([
+  ["irqpoll", 1],
+  ["", 0],
+])(
+  "a device on a line that a stranger had shut down is served from the tick with irqpoll, else never: %j",
+  (words, served) => {
+    const k = bootTestMachine({ cpus: 1, boot: { commandLine: words } });
+    let asks = false;
+    let taken = 0;
+    const handler: IrqHandler = kfunc("test_sharer", function* (): Generator<void, boolean, void> {
+      yield* busyFor(0);
+      if (!asks) return false;
+      asks = false;
+      taken++;
+      return true;
+    });
+    runKernel(k, function* () {
+      yield* request_irq(IRQ, handler, SA_SHIRQ, "test", 0);
+      line(true);
+      yield* msleep(500);
+      asks = true;
+      yield* msleep(5);
+    });
+    expect(k.reports).toEqual([`irq ${IRQ}: nobody cared!`]);
+    expect(taken).toBe(served);
+  },
+);
+
 describe("what an abandoned handler leaves behind", () => {
   /** CPU 1 is struck by an NMI in the handler of the line; `after` runs there on a fresh stack. */
   function abandonInHandler(after: (k: Kernel, c: Cpu) => void): { k: Kernel; entries: () => number } {

@@ -1,6 +1,8 @@
 // Goal: kdump and mkdump save what diskdump saves, by a second kernel in reserved memory, and fail where the real ones fail.
 import { describe, expect, test } from "vitest";
 import { loadScenario } from "../../tools/scenario/load.ts";
+import { armProbe } from "../../kernel-sim/core/kfunc.ts";
+import { panic } from "../../kernel-sim/core/panic.ts";
 import { runTrial } from "../../tools/trial/run.ts";
 import type { TrialResult } from "../../tools/trial/types.ts";
 import { shows } from "../features/feature.ts";
@@ -47,6 +49,48 @@ describe.each(["kdump", "mkdump"])("%s", (dumper) => {
     expect([record.outcome, alone.outcome]).toEqual(["complete", "complete"]);
     expect(record.virtualNs - alone.virtualNs).toBeGreaterThan(0.9e9);
   });
+});
+
+const over = (adapter: string, dumper: string, ...overrides: string[]): TrialResult["record"] =>
+  runTrial(loadScenario("learn", [`dump.dumper=${dumper}`, ...overrides], undefined, adapter), 7, {}).record;
+
+describe.each(["mptspi", "mptsas", "sym53c8xx", "ide"])("--adapter %s", (adapter) => {
+  test("both save memory through it, and say how many bytes that were and how long it took", () => {
+    for (const dumper of ["kdump", "mkdump"]) {
+      const record = over(adapter, dumper);
+      expect(record).toMatchObject({ outcome: "complete", findings: [] });
+      // The ELF headers and notes take a page.
+      expect(record.dumpedBytes).toBe((record.dumpedPages + 1) * 4096);
+      expect(record.dumpVirtualNs).toBeLessThan(record.virtualNs - record.crash!.virtualNs + 1);
+    }
+  });
+
+  test("reset_devices costs mptfusion a second and more, and others nothing; both probes find the disks", () => {
+    const [reset, soft] = [true, false].map((on) => over(adapter, "kdump", `kdump.resetDevices=${on}`));
+    expect([reset!.outcome, soft!.outcome]).toEqual(["complete", "complete"]);
+    const more = reset!.dumpVirtualNs! - soft!.dumpVirtualNs!;
+    if (adapter.startsWith("mpt")) expect(more).toBeGreaterThan(1e9);
+    else expect(more).toBe(0);
+  });
+});
+
+test("a panic inside the crash path finds kexec_lock taken: there is no second try", () => {
+  const result = runTrial(loadScenario("learn", ["dump.dumper=kdump"]), 7, {
+    onPhase: (phase) => {
+      if (phase === "load") armProbe("purgatory", 1, () => panic("again"));
+    },
+  });
+  expect(result.record).toMatchObject({ outcome: "refused", dumpedPages: 0 });
+  expect(result.record.cause).toMatch(/a second crash in \w+: panic: again/);
+  expect(text(result)).toMatch(/Kernel panic - not syncing: again/);
+  expect(text(result)).not.toMatch(/Brought up 1 CPUs/);
+});
+
+test("kdump came with 2.6.13 and is refused on 2.4.21; mkdump's mini kernel saves one of those", () => {
+  expect(() => loadScenario("learn", ["dump.dumper=kdump", "kernel=2.4.21"])).toThrow(/kdump needs kernel 2\.6\.9/);
+  const result = trial(7, "dump.dumper=mkdump", "kernel=2.4.21");
+  expect(result.record.outcome).toBe("complete");
+  expect(text(result)).toMatch(/Linux version 2\.4\.21[^]*Linux version 2\.6\.9/);
 });
 
 test("the same seed gives the same trace twice", () => {

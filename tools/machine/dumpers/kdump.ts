@@ -121,10 +121,18 @@ class KdumpRun implements DumperRun {
   }
 
   report(): DumpReport {
-    const { result, reason, stage, pagesWritten, bytesWritten, target, capture } = this.dump;
+    const { stage, pagesWritten, bytesWritten, target, capture } = this.dump;
+    let { result, reason } = this.dump;
     const crash = result === "running" ? capture?.crash : undefined;
     const died = crash?.reason;
-    const endedAtNs = crash?.ns ?? this.dump.endedAtNs;
+    let endedAtNs = crash?.ns ?? this.dump.endedAtNs;
+    // Before the capture kernel had begun: whoever crashes again finds kexec_lock taken, and the panic goes on to its reboot.
+    const { secondCrash, restarted } = this.lab.kernel;
+    if (result === "running" && !capture && secondCrash && restarted !== undefined) {
+      result = "refused";
+      reason = `a second crash in ${secondCrash.functionName}: ${secondCrash.reason}`;
+      endedAtNs = secondCrash.ns;
+    }
     return {
       ...{ stage, pagesWritten, bytesWritten, device: `/dev/${target}`, handedTo: undefined },
       ...(endedAtNs === undefined ? {} : { endedAtNs }),

@@ -1,0 +1,123 @@
+// Goal: crash(8) says the same of one and the same instant, whichever dumper saved it. Method: one seed with a stated start of the load
+// and a crash that comes in the same nanosecond; what differs is what a dumper itself leaves in the kernel, and is named here.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadScenario } from "../../tools/scenario/load.ts";
+import { runTrial } from "../../tools/trial/run.ts";
+import type { TrialRecord } from "../../tools/trial/types.ts";
+import { shows } from "../features/feature.ts";
+import { askCrash, backtraces, functionsOf } from "./crash-session.ts";
+import { need, run } from "./programs.ts";
+
+const PEERS = ["lkcd", "netdump", "kdump", "mkdump"] as const;
+const folder = mkdtempSync(join(tmpdir(), "crash-peers-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const fileOf = (dumper: string, what: string): string => join(folder, `${dumper}-${what}`);
+const records = new Map<string, TrialRecord>();
+
+beforeAll(() => {
+  for (const dumper of ["diskdump", ...PEERS]) {
+    const overrides = ["cpus=4", "load.start=10s", "crash.trigger=nmi_switch", `dump.dumper=${dumper}`];
+    const result = runTrial(loadScenario("learn", overrides), 2, {});
+    expect(result.record).toMatchObject({ outcome: "complete" });
+    records.set(dumper, result.record);
+    result.writeVmlinux(fileOf(dumper, "vmlinux"));
+    result.writeVmcore(fileOf(dumper, "vmcore"));
+  }
+}, 240_000);
+
+const said = new Map<string, readonly string[]>();
+function ask(context: Parameters<typeof askCrash>[0], dumper: string): readonly string[] {
+  const known = said.get(dumper);
+  if (known) return known;
+  const answers = askCrash(context, fileOf(dumper, "vmlinux"), fileOf(dumper, "vmcore"), ["ps", "bt -a", "log"]);
+  said.set(dumper, answers);
+  return answers;
+}
+
+/** PID, CPU, state and name of each task; addresses and sizes lie where the dumper's own memory left room. */
+const tasksOf = (ps: string): string[] =>
+  ps
+    .split("\n")
+    .slice(1)
+    .map((line) => line.replace(/^>/, " ").trim().split(/\s+/))
+    .map(([pid, , cpu, , state, , , , ...name]) => [pid, cpu, state, name.join(" ")].join(" "))
+    .sort();
+
+/** What a dumper says when it is loaded and while it dumps, and what drivers say because of it (diskdump resets the adapter). */
+const OWN_LINES =
+  /^(disk_dump:|dump:|CPU frozen|CPU#|netdump|<|NETDUMP|\d+\(\d+\)|Dumping to block|Writing dump|eth0|8139too|start dumping|check dump|dumping memory|Modules linked in|mptscsih: .* host reset|mptbase: Initiating ioc0 recovery)/;
+const logOf = (log: string): string[] =>
+  log
+    .split("\n")
+    .map((line) => line.replace(/[0-9a-f]{16}/g, "ADDRESS").trim())
+    .filter((line) => line !== "" && !OWN_LINES.test(line));
+
+/** How a dumper stops a CPU and takes over one: by IPI or NMI. The halted idle loop's own frame shows under an NMI only. */
+const OWN_FUNCTIONS =
+  /^(smp_call_function_interrupt|call_function_interrupt|<IRQ>|crash_nmi_callback|nmi|<NMI exception>|start_disk_dump|netpoll_start_netdump|crash_kexec|dump_execute|try_crashdump|die|die_nmi|default_idle)$/;
+const stackOf = (backtrace: string): string[] => functionsOf(backtrace).filter((name) => !OWN_FUNCTIONS.test(name));
+
+describe.each(PEERS)("%s beside diskdump", (dumper) => {
+  test("it is the same instant; with a network card its interrupts cost a few microseconds", () => {
+    const [ours, theirs] = [records.get(dumper)!.crash!, records.get("diskdump")!.crash!];
+    expect(ours).toMatchObject({ cpu: theirs.cpu, function: theirs.function });
+    expect(Math.abs(ours.virtualNs - theirs.virtualNs)).toBeLessThanOrEqual(dumper === "netdump" ? 10_000 : 0);
+  });
+
+  test("ps: the same tasks, on the same CPUs in the same states unless the dumper lets them run on", (context) => {
+    // LKCD's other CPUs go on until they meet schedule(), and its own writes' interrupts wake who waits.
+    const fields = dumper === "lkcd" ? ([task]: string[]) => task : (all: string[]) => all.join(" ");
+    const [ours, theirs] = [dumper, "diskdump"].map((one) =>
+      tasksOf(ask(context, one)[0]!).map((line) => fields([line.replace(/^(\d+) \d+ \w+/, "$1"), line])),
+    );
+    expect(ours!.length).toBeGreaterThan(10);
+    expect(ours).toEqual(theirs);
+  });
+
+  test("bt -a: the same task on each CPU, in the same functions below what stopped it", (context) => {
+    const [ours, theirs] = [dumper, "diskdump"].map((one) => backtraces(ask(context, one)[1]!));
+    expect([...ours!.keys()].sort()).toEqual([0, 1, 2, 3]);
+    const crashed = records.get(dumper)!.crash!.cpu;
+    for (const [cpu, { pid, text }] of theirs!) {
+      if (dumper === "lkcd" && cpu !== crashed) continue;
+      expect(ours!.get(cpu)!.pid).toBe(pid);
+      expect(stackOf(text).length).toBeGreaterThan(0);
+      expect(stackOf(ours!.get(cpu)!.text)).toEqual(stackOf(text));
+    }
+  });
+
+  test("log: the same lines but for the dumper's own; nothing of a capture kernel's", (context) => {
+    for (const one of [dumper, "diskdump"] as const) shows(context, one, "analysis tools", "crash");
+    const ours = logOf(ask(context, dumper)[2]!);
+    expect(ours.join("\n")).toMatch(/NMI: IOCK error/);
+    expect(ours).toEqual(logOf(ask(context, "diskdump")[2]!));
+  });
+});
+
+describe.each(["kdump", "mkdump"])("%s's core", (dumper) => {
+  test("has one PT_NOTE, and for readelf -lW the reserve is no part of memory", (context) => {
+    need(context, "readelf");
+    const { stdout, stderr, code } = run("readelf", ["-lW", fileOf(dumper, "vmcore")]);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout.match(/^ +NOTE /gm)).toHaveLength(1);
+    const loads = [...stdout.matchAll(/^ +LOAD +\w+ 0x00000100\w+ (0x\w+) +(0x\w+)/gm)];
+    // 640 KiB, and 64 MiB without the 24 MiB behind 16 MiB.
+    expect(loads.map(([, start, bytes]) => [Number(start), Number(bytes)])).toEqual([
+      [0, 640 << 10],
+      [1 << 20, 15 << 20],
+      [40 << 20, 24 << 20],
+    ]);
+  });
+
+  test("is copied by makedumpfile, which can leave nothing out: it knows no kernel as old without VMCOREINFO", (context) => {
+    need(context, "makedumpfile");
+    const core = fileOf(dumper, "vmcore");
+    expect(run("makedumpfile", ["-d", "0", "-c", core, fileOf(dumper, "copy")]).code).toBe(0);
+    const filtered = run("makedumpfile", ["-d", "31", "-x", fileOf(dumper, "vmlinux"), core, fileOf(dumper, "small")]);
+    expect(filtered.code).toBe(1);
+    expect(filtered.stdout).toContain("The kernel version is not supported");
+  });
+});
