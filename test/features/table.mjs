@@ -18,7 +18,7 @@ const PAPER = [
   "diskdump, dump device: about twice the memory's size, because a core is made of the partition afterwards. No test measures it.",
   "LKCD, trigger: panic and SysRq only (3.2). Here its hooks are also in die(), as in its patches, so oops, NMI and OS_INIT lead to it.",
   "LKCD, platforms: ppc64 is among its ports (3.2); here it is refused.",
-  "LKCD, functions: live dump, and dumps to network and to memory, are not modelled.",
+  "LKCD, functions: live dump is not modelled.",
   "LKCD, tools: lcrash reads it, too. No test has lcrash.",
   "netdump, robustness: the paper calls it questionable because packets are lost. Here loss costs time and no page: see netdump.md.",
   "kdump, trigger: panic only, in the paper's days. Here it has the hooks of diskdump.",
