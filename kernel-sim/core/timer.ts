@@ -129,15 +129,20 @@ export const smp_apic_timer_interrupt = kquick("smp_apic_timer_interrupt", () =>
   if (cpu.id === K.timekeeper) {
     const timing = do_timer();
     if (!isFinished(timing)) return tickAfter(timing, p);
-    if (K.commandLine.includes("irqpoll")) return tickAfter(finished(), p);
+    if (K.commandLine.includes("irqpoll")) return pollThenTick(p);
   }
   return tickTask(p);
 });
 
 function* tickAfter(timing: Running, p: PerCpu): Generator<void, void, void> {
   yield* timing;
-  // The interrupt that counts time (irq 0 on the PC) asks all other handlers, each time.
   if (K.commandLine.includes("irqpoll")) yield* K.irq.misrouted(0);
+  yield* tickTask(p);
+}
+
+/** irqpoll: the interrupt that counts time (irq 0 on the PC) asks all other handlers, each time. */
+function* pollThenTick(p: PerCpu): Generator<void, void, void> {
+  yield* K.irq.misrouted(0);
   yield* tickTask(p);
 }
 
