@@ -108,7 +108,7 @@ describe("what is no image at all", () => {
   test.each([
     ["text", 'text: holds no dump: "DISKDUMP" expected at offset 0x1000'],
     ["empty", 'empty: holds no dump: "DISKDUMP" expected at offset 0x1000'],
-    ["vmcore", 'vmcore: holds no dump: "DISKDUMP" expected at offset 0x1000'],
+    ["vmcore", 'vmcore: holds an ELF core, as kdump and mkdump leave it; "dumplab export'],
     ["directory", "directory: "],
     ["loop", "loop: cannot be opened: too many symbolic links"],
     ["missing", "missing: cannot be opened: no such file or directory"],

@@ -67,5 +67,5 @@ test("dumpers and scenarios have a row each, the modified LKCD beside its own pa
     ["diskdump", 2],
     ["lkcd-modified", 4],
   ]);
-  expect(campaignReport(records, [])).toContain("modified LKCD 4.1.1 to disk: 131/143, 85.9 - 95.1");
+  expect(campaignReport(records, [])).toContain("modified LKCD 4.1.1: 131/143, 85.9 - 95.1");
 });

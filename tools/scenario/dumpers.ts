@@ -19,6 +19,6 @@ export interface PaperRow {
 /** "Successful dump write ratio": OS_INIT at random under high disk load, IPF, 4 CPUs, 8 GB, mptfusion. */
 export const WHITE_PAPER_ROWS: Readonly<Partial<Record<Dumper, PaperRow>>> = {
   diskdump: { title: "diskdump (RHEL3)", successes: 300, trials: 300 },
-  lkcd: { title: "LKCD 4.1.1 to disk", successes: 49, trials: 71 },
-  "lkcd-modified": { title: "modified LKCD 4.1.1 to disk", successes: 131, trials: 143 },
+  lkcd: { title: "LKCD 4.1.1", successes: 49, trials: 71 },
+  "lkcd-modified": { title: "modified LKCD 4.1.1", successes: 131, trials: 143 },
 };

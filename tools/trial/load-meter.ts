@@ -31,8 +31,8 @@ export class LoadMeter {
     lab.onCrashArmed.push(() => {
       this.start = this.read(lab.loadStartNs!);
     });
-    lab.kernel.onCrash = ({ ns }) => {
-      this.end = this.read(ns);
+    lab.kernel.onCrash = ({ struckNs }) => {
+      this.end = this.read(struckNs);
     };
   }
 
