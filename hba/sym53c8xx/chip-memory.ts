@@ -6,6 +6,10 @@ import { SYM_MEMORY_BAR, SYM_RAM_BAR, SYM_REGISTER_BYTES } from "./registers.ts"
 
 /** Inside the chip. */
 export const NEAR_NS = 30;
+/** Decoding and executing an instruction, beyond its accesses. */
+export const INSTRUCTION_NS = 50;
+/** The same with its two dwords from on-chip RAM. */
+export const NEAR_FETCH_NS = INSTRUCTION_NS + 2 * NEAR_NS;
 /** Over the bus, there and back; a posted write only leaves. PCI at 66 MHz. */
 export const HOST_READ_NS = 250;
 export const HOST_WRITE_NS = 90;

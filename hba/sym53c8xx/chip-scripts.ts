@@ -8,21 +8,19 @@ import { makeEvent, type EventQueue } from "../../emulator/time/events.ts";
 import { BlockMove } from "./chip-block-move.ts";
 import { BusInstructions } from "./chip-bus-instructions.ts";
 import { DataInstructions } from "./chip-data-instructions.ts";
-import { OP, type ScriptsDecoder, signed24, TRANSFER } from "./chip-decoder.ts";
+import type { ScriptsDecoder } from "./chip-decoder.ts";
 import type { Interrupts } from "./chip-interrupts.ts";
-import { HOST_READ_NS, HOST_WRITE_NS, NEAR_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
+import { INSTRUCTION_NS, NEAR_FETCH_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
 import type { SymProfile } from "./chip-profile.ts";
+import { RamInstructions } from "./chip-ram-instructions.ts";
+import { TransferControl } from "./chip-transfer-control.ts";
 import { ScriptsTranslator } from "./chip-translator.ts";
-import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SIR, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
+import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
 
 /** How far SCRIPTS run ahead of the calendar when a CPU may look: as far as two CPUs may drift apart (MAX_SKEW_NS). */
 const SLICE_NS = 2_000;
 /** The same when nobody else acts before: then there is nobody to be ahead of. */
 const MAXIMUM_SLICE_NS = 100_000;
-/** Decoding and executing, beyond the accesses. */
-const INSTRUCTION_NS = 50;
-/** The same with its two dwords from on-chip RAM. */
-const NEAR_FETCH_NS = INSTRUCTION_NS + 2 * NEAR_NS;
 /** From a write to DSP or DCNTL.STD to the first fetch. */
 const START_NS = 200;
 /** Instructions in a row without a wait for bus or host. Real SCRIPTS need some hundred at most. */
@@ -31,14 +29,8 @@ export const SCRIPTS_RUNAWAY_LIMIT = 1_000_000;
 // Registers as indices of dwords.
 const DSP = SYM.DSP >>> 2;
 const DSA = SYM.DSA >>> 2;
-const TEMP = SYM.TEMP >>> 2;
 const DBC_DCMD = SYM.DBC >>> 2;
 const DSPS = SYM.DSPS >>> 2;
-
-const JUMP = 0;
-const CALL = 1;
-const RETURN = 2;
-const INT = 3;
 
 export interface ScriptsParts {
   readonly name: string;
@@ -67,6 +59,8 @@ export class Scripts {
   private readonly move: BlockMove;
   private readonly bus: BusInstructions;
   private readonly data: DataInstructions;
+  private readonly transfer: TransferControl;
+  private readonly near: RamInstructions;
   running = false;
   carry = false;
   /** The last byte that came in over the bus (SIDL). */
@@ -86,16 +80,17 @@ export class Scripts {
   w0 = 0;
   w1 = 0;
   // Copies of what the loop needs of `parts`.
-  private readonly words: Int32Array;
-  private readonly regs: Uint8Array;
-  private readonly memory: ChipMemory;
-  private readonly decoder: ScriptsDecoder;
-  private readonly translator: ScriptsTranslator;
-  private readonly events: EventQueue;
+  readonly words: Int32Array;
+  readonly regs: Uint8Array;
+  readonly memory: ChipMemory;
+  readonly decoder: ScriptsDecoder;
+  readonly translator: ScriptsTranslator;
+  readonly events: EventQueue;
   private resume: Resume | undefined;
   /** Waits for the bus or for SIGP, not for a time. */
   private blocked = false;
-  private inRow = 0;
+  /** Instructions since the last wait. */
+  inRow = 0;
   /** Within a turn: when the next one is to be; Infinity when SCRIPTS wait for the bus or have stopped. */
   private runAt = Infinity;
   private readonly runEvent;
@@ -110,6 +105,8 @@ export class Scripts {
     this.move = new BlockMove(this);
     this.bus = new BusInstructions(this);
     this.data = new DataInstructions(this);
+    this.transfer = new TransferControl(this);
+    this.near = new RamInstructions(this);
     this.decoder = parts.memory.decoder;
     const { regs, words, memory, registers, bus } = parts;
     this.translator = new ScriptsTranslator({ scripts: this, regs, words, memory, registers, bus }, NEAR_FETCH_NS);
@@ -166,7 +163,7 @@ export class Scripts {
   }
 
   /** Until when instructions may be carried out now: a slice, or as long as nobody acts but they. */
-  private get sliceEnd(): number {
+  get sliceEnd(): number {
     const { now, quietUntil, nextAt } = this.events;
     return Math.max(now + SLICE_NS, Math.min(quietUntil, nextAt, now + MAXIMUM_SLICE_NS));
   }
@@ -233,7 +230,7 @@ export class Scripts {
     // No host access comes in between: what it may set is looked at once.
     const singleStep = (regs[SYM.DCNTL]! & DCNTL_SSM) !== 0;
     if (!singleStep && this.inRow < SCRIPTS_RUNAWAY_LIMIT - MAXIMUM_SLICE_NS / INSTRUCTION_NS) {
-      if (this.execute()) this.runAt = this.time;
+      if (this.near.execute()) this.runAt = this.time;
       return;
     }
     const end = now + SLICE_NS;
@@ -250,192 +247,6 @@ export class Scripts {
     }
   }
 
-  /**
-   * Carries out instructions: decoded ones from on-chip RAM, in local variables, the others one by one.
-   * Returns true at the end of the slice, false when SCRIPTS wait or have stopped.
-   */
-  private execute(): boolean {
-    const { memory, words, regs, decoder, translator } = this;
-    const { ops } = decoder;
-    const { stretches, spans, exitDsp, exitNs, exitCount, exitLast, exitReturns } = translator;
-    const { ram32 } = memory;
-    const { bus, registers } = this.parts;
-    const { events } = this;
-    let { now } = events;
-    this.sliceStart = now;
-    let end = this.sliceEnd;
-    const base = this.parts.ramBase();
-    decoder.moveTo(base);
-    const outside = ~(4 * ram32.length - 1) | 3;
-    const { flatBytes } = memory;
-    let { i32 } = memory.host.pool;
-    let slice = end - now;
-    let ahead = this.time - now;
-    let dsp = words[DSP]!;
-    let count = 0;
-    /** Number of the last instruction, while the registers do not show it yet. */
-    let last = -1;
-    while (ahead < slice) {
-      const offset = (dsp - base) | 0;
-      const at = offset >> 2;
-      const inRam = (offset & outside) === 0;
-      const stretch = inRam ? stretches[at]! : null;
-      if (stretch !== null && ahead + spans[at]! < slice) {
-        const exit = stretch(i32, flatBytes, ahead);
-        const executed = exitCount[exit]!;
-        if (executed > 0) {
-          count += executed;
-          ahead += exitNs[exit]!;
-          last = exitLast[exit]!;
-          dsp = exitReturns[exit] !== 0 ? words[TEMP]! : exitDsp[exit]!;
-          if (this.running) continue;
-          this.show(last, dsp);
-          return false;
-        }
-      }
-      const op = inRam ? ops[at] || decoder.decode(at) : OP.unknown;
-      if (op === OP.unknown) {
-        this.show(last, dsp);
-        this.time = now + ahead;
-        this.inRow += count;
-        if (!this.step() || !this.running) return false;
-      } else {
-        const w0 = ram32[at]!;
-        const before = last;
-        last = at;
-        dsp = (dsp + 8) | 0;
-        ahead += NEAR_FETCH_NS;
-        count++;
-        if (stretch === null) translator.warm(at, base);
-        switch (op) {
-          case OP.register: {
-            const kind = (w0 >>> 27) & 7;
-            const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
-            const operator = (w0 >>> 24) & 7;
-            let value = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
-            if (operator !== 0) value = this.compute(operator, regs[kind === 5 ? SYM.SFBR : register]!, value);
-            regs[kind === 6 ? SYM.SFBR : register] = value;
-            continue;
-          }
-          case OP.readWithEffects: {
-            const register = ((w0 >>> 16) & 0x7f) | (w0 & 0x80);
-            const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
-            regs[SYM.SFBR] = this.compute((w0 >>> 24) & 7, registers.readRegister(register), data);
-            continue;
-          }
-          case OP.scntl2: {
-            const kind = (w0 >>> 27) & 7;
-            const operator = (w0 >>> 24) & 7;
-            const data = (w0 & 0x800000) !== 0 ? regs[SYM.SFBR]! : (w0 >>> 8) & 0xff;
-            const value = this.compute(operator, regs[kind === 5 ? SYM.SFBR : SYM.SCNTL2]!, data);
-            registers.writeRegister(SYM.SCNTL2, value);
-            continue;
-          }
-          case OP.call:
-            words[TEMP] = dsp;
-            dsp = ram32[at + 1]!;
-            continue;
-          case OP.jump:
-            dsp = ram32[at + 1]!;
-            continue;
-          case OP.return:
-            dsp = words[TEMP]!;
-            continue;
-          case OP.transferOnSfbr: {
-            const care = ~(w0 >>> 8) & 0xff;
-            const holds = (regs[SYM.SFBR]! & care) === (w0 & care);
-            if (holds !== ((w0 & 0x00080000) !== 0)) continue;
-            break;
-          }
-          case OP.transferOnPhaseWhenRequested: {
-            const { requestAt } = bus;
-            if (bus.connected === undefined || this.ackHeld || requestAt >= end) {
-              last = before;
-              break;
-            }
-            if (requestAt > now + ahead) ahead = requestAt - now;
-            this.latchedPhase = bus.phase;
-            if ((this.latchedPhase === ((w0 >>> 24) & 7)) !== ((w0 & 0x00080000) !== 0)) continue;
-            break;
-          }
-          case OP.transferOnPhase: {
-            const holds = bus.connected !== undefined && this.latchedPhase === ((w0 >>> 24) & 7);
-            if (holds !== ((w0 & 0x00080000) !== 0)) continue;
-            break;
-          }
-          case OP.loadNear:
-            words[(w0 >>> 18) & 0x3f] = ram32[(ram32[at + 1]! - base) >> 2]!;
-            ahead += NEAR_NS;
-            continue;
-          case OP.storeNear:
-            memory.writeNear((ram32[at + 1]! - base) >> 2, words[(w0 >>> 18) & 0x3f]!);
-            ahead += NEAR_NS;
-            continue;
-          case OP.loadTable: {
-            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
-            if (address >= flatBytes || (address & 3) !== 0) break;
-            words[(w0 >>> 18) & 0x3f] = i32[address >>> 2]!;
-            ahead += HOST_READ_NS;
-            continue;
-          }
-          case OP.loadTableByte: {
-            const register = (w0 >>> 16) & 0xff;
-            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
-            if (address >= flatBytes || (address & 3) !== (register & 3)) break;
-            regs[register] = memory.host.pool.u8[address]!;
-            ahead += HOST_READ_NS;
-            continue;
-          }
-          case OP.storeTable: {
-            const address = (words[DSA]! + signed24(ram32[at + 1]!)) >>> 0;
-            if (address >= flatBytes || (address & 3) !== 0) break;
-            memory.write32(address, words[(w0 >>> 18) & 0x3f]!);
-            ahead += HOST_WRITE_NS;
-            continue;
-          }
-          case OP.clear:
-            if (this.clear(w0, now + ahead)) continue;
-            // The target has gone to bus free where it should not have.
-            this.show(last, dsp);
-            return false;
-          case OP.waitDisconnect:
-            if (bus.connected !== undefined) break;
-            bus.actAt = now + ahead;
-            continue;
-          default:
-        }
-        if (op >= OP.transferOnSfbr && op <= OP.transferOnPhaseWhenRequested && last === at) {
-          // The condition came out as the instruction wants it.
-          const transfer = (w0 >>> 27) & 7;
-          if (transfer === TRANSFER.jump) {
-            dsp = ram32[at + 1]!;
-            continue;
-          }
-          if (transfer === TRANSFER.return) {
-            dsp = words[TEMP]!;
-            continue;
-          }
-        }
-        this.time = now + ahead;
-        this.inRow += count;
-        if (!this.interpret((dsp - 8) | 0, w0, ram32[at + 1]!) || !this.running) return false;
-      }
-      last = -1;
-      count = 0;
-      ({ now } = events);
-      this.sliceStart = now;
-      end = this.sliceEnd;
-      slice = end - now;
-      ahead = this.time - now;
-      dsp = words[DSP]!;
-      ({ i32 } = memory.host.pool);
-    }
-    this.show(last, dsp);
-    this.time = now + ahead;
-    this.inRow += count;
-    return true;
-  }
-
   /** CLEAR of ACK, ATN and carry. False when that has stopped SCRIPTS. */
   clear(bits: number, time: number): boolean {
     const { bus } = this.parts;
@@ -449,7 +260,7 @@ export class Scripts {
   }
 
   /** The registers show where SCRIPTS go on, and the last instruction when it has a number. */
-  private show(last: number, dsp: number): void {
+  show(last: number, dsp: number): void {
     const { words, memory } = this;
     words[DSP] = dsp;
     if (last < 0) return;
@@ -458,7 +269,7 @@ export class Scripts {
   }
 
   /** Fetches and interprets one instruction, wherever it lies. */
-  private step(): boolean {
+  step(): boolean {
     const { memory, words } = this;
     if (++this.inRow > SCRIPTS_RUNAWAY_LIMIT) return this.runAway();
     const at = words[DSP]!;
@@ -475,7 +286,7 @@ export class Scripts {
   }
 
   /** Carries out an instruction from its words. Its fetch has been paid for. */
-  private interpret(at: number, w0: number, w1: number): boolean {
+  interpret(at: number, w0: number, w1: number): boolean {
     const { memory, words } = this;
     this.at = at;
     this.w0 = w0;
@@ -489,7 +300,7 @@ export class Scripts {
       case 1:
         return ((w0 >>> 27) & 7) < 5 ? this.bus.run() : this.data.register();
       case 2:
-        return this.transferControl();
+        return this.transfer.run();
       default: {
         memory.spentNs = 0;
         const goesOn = (w0 & 0x20000000) !== 0 ? this.data.loadStore() : this.data.memoryMove();
@@ -550,56 +361,6 @@ export class Scripts {
         return sum & 0xff;
       }
     }
-  }
-
-  // Transfer control.
-
-  private transferControl(): boolean {
-    const { regs, words, w0 } = this;
-    if ((w0 & 0x00010000) !== 0 && !this.requestValid(this.transferControl)) return false;
-    let holds = true;
-    if ((w0 & 0x00200000) !== 0) holds = this.carry;
-    else {
-      if ((w0 & 0x00020000) !== 0)
-        holds = this.parts.bus.connected !== undefined && this.latchedPhase === ((w0 >>> 24) & 7);
-      if ((w0 & 0x00040000) !== 0) {
-        const care = ~(w0 >>> 8) & 0xff;
-        holds = holds && (regs[SYM.SFBR]! & care) === (w0 & care);
-      }
-    }
-    if (holds !== ((w0 & 0x00080000) !== 0)) return true;
-    switch ((w0 >>> 27) & 7) {
-      case JUMP:
-        this.dsp = this.target;
-        return true;
-      case CALL:
-        words[TEMP] = this.at + 8;
-        this.dsp = this.target;
-        return true;
-      case RETURN:
-        words[DSP] = words[TEMP]!;
-        return true;
-      case INT:
-        return this.interrupt();
-      default:
-        return this.illegal("no such transfer control operation");
-    }
-  }
-
-  private get target(): number {
-    return (this.w0 & 0x800000) !== 0 ? this.at + 8 + signed24(this.w1) : this.w1;
-  }
-
-  private interrupt(): boolean {
-    if (!this.atItsTime(this.interrupt)) return false;
-    const { interrupts, trace } = this.parts;
-    if ((this.w0 & 0x00100000) !== 0) {
-      interrupts.raiseOnTheFly();
-      return true;
-    }
-    trace("INT", this.w1 >>> 0, 0);
-    interrupts.raiseDma(DSTAT_SIR);
-    return false;
   }
 
   /** True when REQ is there, and the phase latched; otherwise `resume` is called later. */
