@@ -9,12 +9,10 @@
 // that is the white paper's "gdb cannot read the dump of over-4GB system on IA-32".
 import type { DataModel } from "../../kernel-sim/abi/types.ts";
 import type { PageRange } from "../format/bitmap.ts";
+import { ELF_BYTES, ElfWriter, PT_LOAD, PT_NOTE, type ProgramHeader } from "./elf-writer.ts";
 import { UsageError } from "./errors.ts";
 import { PLATFORMS, type Platform } from "./platform.ts";
 
-const PT_LOAD = 1;
-const PT_NOTE = 4;
-const FLAGS_RWX = 7;
 /** One less than PN_XNUM: readers of the time know no extension. */
 const MOST_PROGRAM_HEADERS = 0xfffe;
 /** Room that the 32-bit file offsets of a packed core leave for what stands before RAM. */
@@ -38,16 +36,6 @@ export interface CoreLayout {
   readonly head: Uint8Array;
   readonly ranges: readonly CoreRange[];
   readonly sizeBytes: number;
-}
-
-interface Segment {
-  type: number;
-  offset: number;
-  virtual: bigint;
-  physical: number;
-  fileBytes: number;
-  memoryBytes: number;
-  align: number;
 }
 
 export interface CoreContents {
@@ -79,7 +67,7 @@ export function layOutCore(contents: CoreContents): CoreLayout {
   const { model, pageSize, notes } = contents;
   const platform = PLATFORMS[model.name];
   const is64 = isElf64(contents);
-  const [headerBytes, programBytes, sectionBytes] = is64 ? [64, 56, 64] : [52, 32, 40];
+  const { headerBytes, programBytes, sectionBytes } = ELF_BYTES[is64 ? 64 : 32];
 
   // The head's size depends on the number of program headers, and on i386 that number on the size: what lies too far up has none.
   const sectionsOffset = (count: number): number =>
@@ -107,14 +95,14 @@ export function layOutCore(contents: CoreContents): CoreLayout {
   const namesAt = notesAt + notes.length;
   const sectionsAt = sectionsOffset(count);
 
-  const note: Segment = {
+  const note: ProgramHeader = {
     ...{ type: PT_NOTE, offset: notesAt, virtual: 0n, physical: 0 },
     ...{ fileBytes: notes.length, memoryBytes: 0, align: 4 },
   };
   const segments = [note, ...loads];
   const head = new Uint8Array(headBytes);
   const writer = new ElfWriter(head, is64, model.littleEndian);
-  writer.header({ machine: platform.elfMachine, headerBytes, programBytes, sectionBytes, sectionsAt, count });
+  writer.header({ machine: platform.elfMachine, count, sectionsAt });
   segments.forEach((segment, index) => writer.programHeader(headerBytes + index * programBytes, segment));
   head.set(notes, notesAt);
   head.set(Buffer.from(SECTION_NAMES, "latin1"), namesAt);
@@ -151,12 +139,12 @@ function rangesOf(contents: CoreContents, headBytes: number): CoreRange[] {
 }
 
 /** PT_LOADs in ascending order of virtual address: the direct map, then the kernel image's own mapping of the same bytes. */
-function segmentsOf(ranges: readonly CoreRange[], contents: CoreContents): Segment[] {
+function segmentsOf(ranges: readonly CoreRange[], contents: CoreContents): ProgramHeader[] {
   const { pageSize, style } = contents;
   const platform: Platform = PLATFORMS[contents.model.name];
   const is64 = isElf64(contents);
   const align = style === "kdump" ? 0 : pageSize;
-  const segments: Segment[] = [];
+  const segments: ProgramHeader[] = [];
   const load = (range: CoreRange, from: number, to: number, virtual: bigint): void => {
     const start = Math.max(from, range.physical);
     const end = Math.min(to, range.physical + range.memoryBytes);
@@ -181,95 +169,4 @@ function segmentsOf(ranges: readonly CoreRange[], contents: CoreContents): Segme
     for (const range of ranges) load(range, text.physical, text.physical + text.bytes, text.virtual);
   }
   return segments;
-}
-
-class ElfWriter {
-  private readonly view: DataView;
-  private readonly bytes: Uint8Array;
-  private readonly is64: boolean;
-  private readonly little: boolean;
-
-  constructor(bytes: Uint8Array, is64: boolean, little: boolean) {
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.bytes = bytes;
-    this.is64 = is64;
-    this.little = little;
-  }
-
-  /** Writes values of the given sizes one after the other; "word" is 4 or 8 bytes. */
-  private put(at: number, values: readonly (readonly [2 | 4 | "word", number | bigint])[]): void {
-    for (const [size, value] of values) {
-      if (size === 2) this.view.setUint16(at, Number(value), this.little);
-      else if (size === 4 || !this.is64) this.view.setUint32(at, Number(BigInt(value) & 0xffffffffn), this.little);
-      else this.view.setBigUint64(at, BigInt(value), this.little);
-      at += size === "word" ? (this.is64 ? 8 : 4) : size;
-    }
-  }
-
-  header(header: {
-    machine: number;
-    headerBytes: number;
-    programBytes: number;
-    sectionBytes: number;
-    sectionsAt: number;
-    count: number;
-  }): void {
-    this.bytes.set([0x7f, 0x45, 0x4c, 0x46, this.is64 ? 2 : 1, this.little ? 1 : 2, 1]);
-    this.put(16, [
-      ...([
-        [2, 4],
-        [2, header.machine],
-        [4, 1],
-      ] as const), // ET_CORE, machine, EV_CURRENT
-      ...([
-        ["word", 0],
-        ["word", header.headerBytes],
-        ["word", header.sectionsAt],
-      ] as const), // entry, phoff, shoff
-      ...([
-        [4, 0],
-        [2, header.headerBytes],
-        [2, header.programBytes],
-        [2, header.count],
-      ] as const),
-      ...([
-        [2, header.sectionBytes],
-        [2, 2],
-        [2, 1],
-      ] as const), // shentsize, shnum, shstrndx
-    ]);
-  }
-
-  programHeader(at: number, s: Segment): void {
-    const flags = s.type === PT_LOAD ? FLAGS_RWX : 0;
-    const places = [
-      ["word", s.offset],
-      ["word", s.virtual],
-      ["word", s.physical],
-      ["word", s.fileBytes],
-      ["word", s.memoryBytes],
-    ] as const;
-    if (this.is64) this.put(at, [[4, s.type], [4, flags], ...places, ["word", s.align]]);
-    else this.put(at, [[4, s.type], ...places, [4, flags], [4, s.align]]);
-  }
-
-  /** The entry of .shstrtab; entry 0 of a section table is all zeroes. */
-  stringSection(at: number, offset: number, bytes: number): void {
-    this.put(at, [
-      ...([
-        [4, 1],
-        [4, 3],
-        ["word", 0],
-        ["word", 0],
-      ] as const), // name ".shstrtab", SHT_STRTAB, flags, address
-      ...([
-        ["word", offset],
-        ["word", bytes],
-        [4, 0],
-        [4, 0],
-        ["word", 1],
-        ["word", 0],
-      ] as const),
-    ]);
-  }
 }

@@ -3,6 +3,7 @@
 //   <dump directory>/<ip>-<date>/dump-incomplete, renamed to dump when the client has said good-bye and every page has come
 import { systemReason } from "../../userspace/errors.ts";
 import type { HostFile } from "../../userspace/host-files.ts";
+import { newDumpDirectory } from "../netdump/dump-directory.ts";
 import { decodeReply, encodeRequest } from "../netdump/protocol.ts";
 import type { NetdumpHost } from "../netdump/server.ts";
 import { LKCD_REPLY } from "../lkcd/net/protocol.ts";
@@ -60,10 +61,7 @@ export class LkcdServer {
 
   private begin(ip: string, port: number, now: number): void {
     const { files } = this.host;
-    const time = new Date(this.host.wallSeconds() * 1000).toISOString();
-    const base = `${this.dumpDirectory}/${ip}-${time.slice(0, 10)}-${time.slice(11, 16)}`;
-    let directory = base;
-    for (let n = 2; files.exists(directory); n++) directory = `${base}.${n}`;
+    const directory = newDumpDirectory(this.host, this.dumpDirectory, ip);
     const path = `${directory}/dump-incomplete`;
     let file: HostFile;
     try {

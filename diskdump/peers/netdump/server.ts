@@ -5,6 +5,7 @@
 //   <dump directory>/scripts/netdump-start <ip>, netdump-crash, netdump-nospace and netdump-reboot <ip> <directory>
 import { systemReason, UsageError } from "../../userspace/errors.ts";
 import type { HostFile, HostFiles } from "../../userspace/host-files.ts";
+import { newDumpDirectory } from "./dump-directory.ts";
 import { NetdumpCore } from "./core.ts";
 import { COMM, NETDUMP_VERSION, REPLY, decodeReply, encodeRequest, type NetdumpReply } from "./protocol.ts";
 import { DEFAULT_TIMES, NetdumpSession, type SessionOutcome, type SessionTimes } from "./session.ts";
@@ -163,10 +164,7 @@ export class NetdumpServer {
   /** Makes the directory and the files. Returns a string when it cannot; nothing is left half-made then. */
   private open(ip: string): { directory: string; log: HostFile; vmcore: HostFile } | string {
     const { files } = this.host;
-    const time = new Date(this.host.wallSeconds() * 1000).toISOString();
-    const base = `${this.options.dumpDirectory}/${ip}-${time.slice(0, 10)}-${time.slice(11, 16)}`;
-    let directory = base;
-    for (let n = 2; files.exists(directory); n++) directory = `${base}.${n}`;
+    const directory = newDumpDirectory(this.host, this.options.dumpDirectory, ip);
     let log: HostFile | undefined;
     try {
       files.makeDirectory(directory);

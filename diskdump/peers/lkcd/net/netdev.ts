@@ -33,6 +33,7 @@ import {
 } from "./limits.ts";
 import { kfunc, kleaf } from "./module.ts";
 import { LKCD_COMM, LKCD_NET_VERSION, LKCD_PORT, LKCD_REPLY } from "./protocol.ts";
+import { put_reply_header } from "../../netdump/module/reply-header.ts";
 import { dump_netdev_bss } from "./structs.ts";
 
 const EIO = 5;
@@ -126,12 +127,7 @@ const netdump_send_packet = kfunc(
   "netdump_send_packet",
   function* (dev: DumpNetdev, nr: number, code: number, info: number, bytes: number) {
     const at = dev.bss.netdump_membuf;
-    const { view } = M;
-    step(20);
-    view.setUint8(at, LKCD_NET_VERSION);
-    view.setUint32(at + 1, nr);
-    view.setUint32(at + 5, code);
-    view.setUint32(at + 9, info);
+    put_reply_header(at, LKCD_NET_VERSION, nr, code, info);
     yield* netpoll_send_udp(dev.np, at, REPLY_HEADER_BYTES + bytes);
   },
 );

@@ -6,6 +6,7 @@ import { netpoll_send_udp } from "../../../../kernel-sim/net/netpoll.ts";
 import { copyNs } from "../../../../kernel-sim/net/skbuff.ts";
 import { CHUNK_BYTES, REPLY, REPLY_HEADER_BYTES } from "../protocol.ts";
 import type { Netdump } from "./netdump.ts";
+import { put_reply_header } from "./reply-header.ts";
 
 const kfunc = moduleFunctions("netdump");
 
@@ -17,12 +18,7 @@ const send_message = kfunc(
   "send_netdump_msg",
   function* (nd: Netdump, nr: number, code: number, info: number, bytes: number) {
     const at = nd.bss.netpoll_msg;
-    const { view } = M;
-    step(20);
-    view.setUint8(at, nd.bss.effective_version);
-    view.setUint32(at + 1, nr);
-    view.setUint32(at + 5, code);
-    view.setUint32(at + 9, info);
+    put_reply_header(at, nd.bss.effective_version, nr, code, info);
     nd.record.bytes += REPLY_HEADER_BYTES + bytes;
     yield* netpoll_send_udp(nd.np, at, REPLY_HEADER_BYTES + bytes);
   },
