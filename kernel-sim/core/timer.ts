@@ -128,19 +128,19 @@ export const smp_apic_timer_interrupt = kquick("smp_apic_timer_interrupt", () =>
   p.pda.apic_timer_irqs = p.pda.apic_timer_irqs + 1;
   if (cpu.id === K.timekeeper) {
     const timing = do_timer();
-    if (!isFinished(timing)) return tickAfter(timing, p);
-    if (K.commandLine.includes("irqpoll")) return pollThenTick(p);
+    return isFinished(timing) ? pollAndTick(p) : tickAfter(timing, p);
   }
   return tickTask(p);
 });
 
 function* tickAfter(timing: Running, p: PerCpu): Generator<void, void, void> {
   yield* timing;
-  if (K.commandLine.includes("irqpoll")) yield* K.irq.misrouted(0);
-  yield* tickTask(p);
+  yield* pollAndTick(p);
 }
 
 /** irqpoll: the interrupt that counts time (irq 0 on the PC) asks all other handlers, each time. */
+const pollAndTick = (p: PerCpu): Running => (K.commandLine.includes("irqpoll") ? pollThenTick(p) : tickTask(p));
+
 function* pollThenTick(p: PerCpu): Generator<void, void, void> {
   yield* K.irq.misrouted(0);
   yield* tickTask(p);

@@ -69,10 +69,8 @@ describe.each(PEERS)("%s beside diskdump", (dumper) => {
 
   test("ps: the same tasks, on the same CPUs in the same states unless the dumper lets them run on", (context) => {
     // LKCD's other CPUs go on until they meet schedule(), and its own writes' interrupts wake who waits.
-    const fields = dumper === "lkcd" ? ([task]: string[]) => task : (all: string[]) => all.join(" ");
-    const [ours, theirs] = [dumper, "diskdump"].map((one) =>
-      tasksOf(ask(context, one)[0]!).map((line) => fields([line.replace(/^(\d+) \d+ \w+/, "$1"), line])),
-    );
+    const fields = (line: string): string => (dumper === "lkcd" ? line.replace(/^(\d+) \d+ \w+/, "$1") : line);
+    const [ours, theirs] = [dumper, "diskdump"].map((one) => tasksOf(ask(context, one)[0]!).map(fields));
     expect(ours!.length).toBeGreaterThan(10);
     expect(ours).toEqual(theirs);
   });

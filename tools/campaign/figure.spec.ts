@@ -56,16 +56,15 @@ describe("a figure", () => {
     expect([...text.matchAll(/\bNaN\b|undefined|Infinity/g)]).toEqual([]);
   });
 
-  test.each([
+  test.for([
     ["of rates", comparisonSvg(rates)],
     ["of a curve", comparisonSvg(curve)],
     ["on a page", pageOf(rates)],
     ["of a curve on a page", pageOf(curve)],
-  ])("%s is read by another XML parser", (_, text) => {
+  ])("%s is read by another XML parser", ([, text], context) => {
     const program = "import sys,xml.dom.minidom as m; print(m.parse(sys.stdin.buffer).documentElement.tagName)";
     const { error, status, stdout, stderr } = spawnSync("python3", ["-c", program], { input: text, encoding: "utf8" });
-    // A machine without Python leaves the judgement to machines that have it.
-    if (error) return expect(error.message).toContain("ENOENT");
+    if (error) context.skip('python3 is not installed; "apt-get install -y python3" lets this test run');
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(["svg", "html"]).toContain(stdout.trim());
   });
