@@ -58,8 +58,7 @@ export class PhysicalMemory {
     this.ramPages = ramPages;
     this.flatBytes = window ? Math.min(pool.flatPages * FRAME_SIZE, this.endOfRam) : 0;
     this.pages = new PageStore(pool, "ram", this.endOfRam);
-    const { slots } = this.pages;
-    for (let page = 1; page < this.flatBytes / FRAME_SIZE; page++) slots[page] = page;
+    this.pages.nameFlatPages(this.flatBytes / FRAME_SIZE);
   }
 
   isRam(address: number): boolean {

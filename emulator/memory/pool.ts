@@ -4,6 +4,8 @@
 // (zero test, compare, signatures) work on it in place. A slot is a page frame's number in the slab. The first
 // `flatPages` slots are the flat window of RAM: physical address == slab offset there. They are never shared.
 
+import { SlotTables } from "./slot-tables.ts";
+
 /** Bytes in a page frame. Page frames are 4 KiB on every architecture; a 16 KiB kernel page is four of them. */
 export const FRAME_SIZE = 4096;
 export const FRAME_SHIFT = 12;
@@ -25,6 +27,8 @@ export class PagePool {
   readonly f64: Float64Array;
   readonly view: DataView;
   readonly flatPages: number;
+  /** The tables of the stores whose pages lie in this slab. */
+  readonly tables = new SlotTables();
   /** How many owners each slot has; 0 is free. Flat slots count as owned once, for ever. */
   private readonly owners: Uint16Array;
   private readonly freeSlots: Int32Array;
@@ -131,8 +135,9 @@ export class PagePool {
     return true;
   }
 
-  /** Forgets every owner and zeroes the flat window: the slab is as new for the next machine, without new page faults. */
+  /** Forgets every owner and zeroes the flat window: the slab is as new for the next machine, without new page faults. Its stores are dead. */
   reset(): void {
+    this.tables.takeBack();
     this.u8.fill(0, 0, this.flatPages * FRAME_SIZE);
     this.owners.fill(0, 0, this.nextFresh);
     this.freeTop = 0;

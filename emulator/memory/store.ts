@@ -1,5 +1,6 @@
 // A sparse, paged byte store: the pages of a disk, of RAM above the flat window, or of a file kept in memory.
 import { FRAME_MASK, FRAME_SHIFT, FRAME_SIZE, HOLE, type PagePool } from "./pool.ts";
+import type { SlotTable } from "./slot-tables.ts";
 
 /** What a page held before anybody wrote it: a raw file behind a disk, or contents that can be computed. */
 export interface Backing {
@@ -26,8 +27,9 @@ export class PageStore implements ByteStore {
   readonly name: string;
   readonly sizeBytes: number;
   readonly pool: PagePool;
-  /** Page number -> slot, HOLE, or UNREAD. */
+  /** Page number -> slot, HOLE, or UNREAD. To read; writes go through the table. */
   readonly slots: Int32Array;
+  private readonly table: SlotTable;
   /** What lies under the pages, the last laid on top. */
   private readonly layers: { readonly first: number; readonly end: number; readonly backing: Backing }[] = [];
   /** What an untouched page is: still in the backing that lies under the whole store, or a hole. */
@@ -39,10 +41,11 @@ export class PageStore implements ByteStore {
     this.pool = pool;
     this.name = name;
     this.sizeBytes = sizeBytes;
-    this.slots = new Int32Array(Math.ceil(sizeBytes / FRAME_SIZE));
+    this.table = pool.tables.take(Math.ceil(sizeBytes / FRAME_SIZE));
+    this.slots = this.table.slots;
     this.untouched = backing ? UNREAD : HOLE;
     if (backing) {
-      this.slots.fill(UNREAD);
+      this.table.fill(UNREAD, 0, this.slots.length);
       this.layers.push({ first: 0, end: this.slots.length, backing });
     }
   }
@@ -53,7 +56,7 @@ export class PageStore implements ByteStore {
     const { slots } = this;
     for (let page = this.holdsFrames ? firstPage : end; page < end; page++)
       if (slots[page]! > 0) this.pool.release(slots[page]!);
-    slots.fill(UNREAD, firstPage, end);
+    this.table.fill(UNREAD, firstPage, end);
     this.layers.push({ first: firstPage, end, backing });
   }
 
@@ -80,12 +83,22 @@ export class PageStore implements ByteStore {
     return layers[0]!.backing;
   }
 
+  /** The first pages are the slab's flat window: each lies in the slot of its own number. (Page 0 has none to be shared by.) */
+  nameFlatPages(count: number): void {
+    for (let page = 1; page < count; page++) this.table.set(page, page);
+  }
+
+  private put(page: number, slot: number): number {
+    this.table.set(page, slot);
+    return slot;
+  }
+
   private fetch(page: number): number {
     this.holdsFrames = true;
     const slot = this.pool.allocate();
-    if (this.backingOf(page).readPage(page, this.pool.bytes(slot))) return (this.slots[page] = slot);
+    if (this.backingOf(page).readPage(page, this.pool.bytes(slot))) return this.put(page, slot);
     this.pool.release(slot);
-    return (this.slots[page] = HOLE);
+    return this.put(page, HOLE);
   }
 
   /** Fills a frame of the slab with the page without keeping it here: for a read of computed contents that passes by. */
@@ -104,7 +117,7 @@ export class PageStore implements ByteStore {
     const { pool, slots } = this;
     const old = slots[page]!;
     this.holdsFrames = true;
-    slots[page] = pool.share(slot);
+    this.table.set(page, pool.share(slot));
     if (old > 0) pool.release(old);
   }
 
@@ -117,16 +130,16 @@ export class PageStore implements ByteStore {
     if (!keep) {
       const fresh = pool.allocate();
       if (slot > 0) pool.release(slot);
-      return (slots[page] = fresh);
+      return this.put(page, fresh);
     }
     if (slot === UNREAD) {
       slot = this.fetch(page);
       if (slot !== HOLE) return slot;
     }
-    if (slot === HOLE) return (slots[page] = pool.allocateZeroed());
+    if (slot === HOLE) return this.put(page, pool.allocateZeroed());
     const copy = pool.copyOf(slot);
     pool.release(slot);
-    return (slots[page] = copy);
+    return this.put(page, copy);
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -174,7 +187,8 @@ export class PageStore implements ByteStore {
   clear(): void {
     if (this.holdsFrames) for (const slot of this.slots) if (slot > 0) this.pool.release(slot);
     this.holdsFrames = false;
-    this.slots.fill(this.untouched);
+    if (this.untouched === HOLE) this.table.clear();
+    else this.table.fill(UNREAD, 0, this.slots.length);
     this.layers.length = this.untouched === HOLE ? 0 : 1;
   }
 }

@@ -15,7 +15,9 @@ export class RamSnapshot {
     this.memory = memory;
     const { pool } = memory;
     this.simd = new PageSimd(pool);
-    this.slots = memory.pages.slots.slice();
+    const table = pool.tables.take(memory.pages.slots.length);
+    table.copy(memory.pages.slots);
+    this.slots = table.slots;
     const flatPages = memory.flatBytes / FRAME_SIZE;
     // Flat pages cannot be shared: they are copied, zero pages excepted.
     for (let page = 0; page < flatPages; page++) {
