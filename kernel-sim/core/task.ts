@@ -1,7 +1,7 @@
 // Tasks: a task_struct, a thread_info and a stack in RAM, and the generator that is the task's program.
 import { cpu, type Program, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, pokePtr } from "../abi/ram.ts";
-import { task_struct, thread_info } from "../abi/structs/sched.ts";
+import { task_struct, thread_info, thread_struct } from "../abi/structs/sched.ts";
 import { array, charPtr } from "../abi/types.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { INIT_LIST_HEAD } from "./list.ts";
@@ -92,6 +92,8 @@ export function makeTask(
   // A process has its user registers at the top; the idle tasks were there before anybody could start them.
   const base = { sp: 0, fp: 0 };
   beginStack(base, options.kernelThread ? top : saveUserRegisters(top - registerBytes()));
+  // copy_thread(): also a task that has not run yet has a stack for a debugger to look at.
+  pokePtr(offsets("thread") + k.offsetOf(thread_struct, "rsp"), base.sp);
   const began = options.pid === 0 ? 0 : options.kernelThread ? child_rip.id : system_call.id;
   const task: Task = {
     s,
