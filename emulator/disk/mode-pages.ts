@@ -7,6 +7,9 @@ import { SECTOR_SIZE } from "./timing.ts";
 const WCE = 0x04;
 const ALL_PAGES = 0x3f;
 const CACHING = 0x08;
+const DISCONNECT_RECONNECT = 0x02;
+/** Of the bus inactivity limit. [SPC-3 7.4.8] */
+const LIMIT_UNIT_NS = 100_000;
 
 /** What the pages must say about the disk. */
 export interface ModeGeometry {
@@ -46,8 +49,11 @@ export class ModePages {
   private readonly geometry: ModeGeometry;
   private readonly pages: readonly ModePage[];
   private readonly caching: ModePage;
+  private readonly disconnection: ModePage;
   /** Write cache enabled: read on every write. */
   writeCacheEnabled: boolean;
+  /** How long the target may keep the bus without moving anything: read at the end of every data phase. */
+  busInactivityLimitNs = 0;
   writeProtected = false;
 
   /** @param cacheSwitchable false for a disk without a write cache: WCE cannot be set */
@@ -61,10 +67,12 @@ export class ModePages {
       { 2: writeCacheEnabled ? WCE : 0, 4: 0xff, 5: 0xff, 8: 0xff, 9: 0xff, 10: 0xff, 11: 0xff, 13: 4 },
       { 2: cacheSwitchable ? WCE : 0 },
     );
+    // 1 ms, as Seagate's drives have it. [ST3655 product manual, C.2]
+    this.disconnection = page(DISCONNECT_RECONNECT, 0x0e, { 2: 0x80, 3: 0x80, 5: 0x0a }, { 4: 0xff, 5: 0xff });
     this.pages = [
       // Read-write error recovery: automatic reallocation, 11 retries.
       page(0x01, 0x0a, { 2: 0xc0, 3: 11, 8: 5 }),
-      page(0x02, 0x0e, { 2: 0x80, 3: 0x80 }),
+      this.disconnection,
       page(0x03, 0x16, {
         10: sectorsPerTrack >> 8,
         11: sectorsPerTrack & 0xff,
@@ -87,6 +95,7 @@ export class ModePages {
       page(0x1c, 0x0a, {}),
     ];
     this.writeCacheEnabled = writeCacheEnabled;
+    this.refresh();
   }
 
   /** What a reset does: the saved values become current. */
@@ -97,6 +106,9 @@ export class ModePages {
 
   private refresh(): void {
     this.writeCacheEnabled = (this.caching.current[2]! & WCE) !== 0;
+    const { current } = this.disconnection;
+    const limit = (current[4]! << 8) | current[5]!;
+    this.busInactivityLimitNs = limit === 0 ? Infinity : limit * LIMIT_UNIT_NS;
   }
 
   /** Fills the answer to MODE SENSE(6) or (10). Returns its length, or minus a sense code. */

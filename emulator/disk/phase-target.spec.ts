@@ -59,6 +59,13 @@ class HandInitiator implements BusInitiator {
     }
     return taken;
   }
+  /** Lets time pass until the connected target asks for something. */
+  awaitRequest(): void {
+    for (let i = 0; this.bus.requestAt === Infinity; i++) {
+      expect(i).toBeLessThan(100);
+      this.events.fireNext();
+    }
+  }
   /** Lets time pass until a target wants the bus, and lets it. */
   reselected(): number {
     while (!this.bus.reselecting && this.events.nextAt < Infinity) this.events.fireNext();
@@ -78,7 +85,7 @@ class HandInitiator implements BusInitiator {
   }
   dataOut(bytes: Uint8Array): number {
     let sent = 0;
-    while (this.bus.connected && this.bus.phase === PHASE.dataOut) {
+    while (this.bus.connected && this.bus.phase === PHASE.dataOut && this.bus.requestAt < Infinity) {
       const target = this.bus.connected;
       const size = target.dataWanted;
       target.dataBuffer.writeBytes(target.dataOffset, bytes.subarray(sent, sent + size));
@@ -97,6 +104,8 @@ class HandInitiator implements BusInitiator {
 
 const IDENTIFY = MESSAGE.identify;
 const MAY_DISCONNECT = 0xc0;
+/** WRITE(10): past the cache. */
+const FUA = 0x08;
 
 describe("one command", () => {
   test("without the right to disconnect keeps the bus until it is over", () => {
@@ -105,7 +114,7 @@ describe("one command", () => {
     host.select(3, [IDENTIFY]);
     host.descriptor([0x12, 0, 0, 0, 36, 0]);
     expect(host.bus.requestAt).toBe(Infinity);
-    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    host.awaitRequest();
     expect(host.dataIn().length).toBe(36);
     expect(host.status()).toBe(0);
     expect(host.messages()).toEqual([MESSAGE.commandComplete]);
@@ -126,11 +135,11 @@ describe("one command", () => {
     expect(host.messages()).toEqual([MESSAGE.commandComplete]);
   });
 
-  test("with data out: the data, SAVE DATA POINTER and DISCONNECT, then status; and the bytes are on the media", () => {
+  test("with data out for the platters: the data, SAVE DATA POINTER and DISCONNECT, then status; and the bytes are on the media", () => {
     const host = new HandInitiator();
     const { disk } = host.disk(0);
     host.select(0, [MAY_DISCONNECT]);
-    host.descriptor(extent10(0x2a, 5, 3));
+    host.descriptor(extent10(0x2a, 5, 3, FUA));
     expect(host.dataOut(filled(3, 0x77))).toBe(3 * 512);
     expect(host.messages()).toEqual([MESSAGE.saveDataPointer, MESSAGE.disconnect]);
     host.reselected();
@@ -142,12 +151,65 @@ describe("one command", () => {
     expect(onDisk).toEqual(filled(3, 0x77));
   });
 
+  test("with data out for the cache: the target stays until the status, which is nearer than a way back", () => {
+    const host = new HandInitiator();
+    const { disk } = host.disk(0);
+    host.select(0, [MAY_DISCONNECT, MESSAGE.simpleQueueTag, 9]);
+    host.descriptor(extent10(0x2a, 5, 3));
+    expect(host.dataOut(filled(3, 0x77))).toBe(3 * 512);
+    expect([host.bus.connected !== undefined, host.bus.requestAt]).toEqual([true, Infinity]);
+    host.awaitRequest();
+    // The data's time has passed on the bus: the disk adds what its controller takes.
+    expect(host.events.now).toBe(disk.timing.commandOverheadNs);
+    expect(host.status()).toBe(0);
+    expect(host.messages()).toEqual([MESSAGE.commandComplete]);
+  });
+
+  test("that takes longer than the bus inactivity limit of mode page 02 disconnects, with or without the arm", () => {
+    const host = new HandInitiator();
+    const { disk } = host.disk(0, { timing: { commandOverheadNs: 150_000 } });
+    const testUnitReady = (): void => {
+      host.select(0, [MAY_DISCONNECT]);
+      host.descriptor([0, 0, 0, 0, 0, 0]);
+    };
+    testUnitReady();
+    host.awaitRequest();
+    expect(host.status()).toBe(0);
+    host.messages();
+    const limited = [0, 0, 0, 0, 0x02, 0x0e, 0x80, 0x80, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    expect(disk.modes.select(Uint8Array.of(0x15, 0x10, 0, 0, 20, 0), Uint8Array.from(limited), 20)).toBe(0);
+    expect(disk.busInactivityLimitNs).toBe(100_000);
+    testUnitReady();
+    expect(host.messages()).toEqual([MESSAGE.disconnect]);
+    host.reselected();
+    expect(host.messages()).toEqual([IDENTIFY]);
+    expect(host.status()).toBe(0);
+    host.messages();
+    // 0: no limit. What waits for the arm disconnects all the same: the target does not know for how long.
+    limited[9] = 0;
+    disk.modes.select(Uint8Array.of(0x15, 0x10, 0, 0, 20, 0), Uint8Array.from(limited), 20);
+    expect(disk.busInactivityLimitNs).toBe(Infinity);
+    host.select(0, [MAY_DISCONNECT]);
+    host.descriptor(extent10(0x28, 5, 1));
+    expect(host.messages()).toEqual([MESSAGE.disconnect]);
+  });
+
+  test("whose answer gets lost does not keep the bus for ever", () => {
+    const host = new HandInitiator();
+    const { disk } = host.disk(0);
+    disk.faults.lay({ kind: "lost completion", count: 1 });
+    host.select(0, [MAY_DISCONNECT]);
+    host.descriptor([0, 0, 0, 0, 0, 0]);
+    expect(host.messages()).toEqual([MESSAGE.disconnect]);
+    expect(host.bus.free).toBe(true);
+  });
+
   test("that is refused goes to STATUS at once, without a data phase", () => {
     const host = new HandInitiator();
     host.disk(0, { writeProtected: true });
     host.select(0, [IDENTIFY]);
     host.descriptor(extent10(0x2a, 5, 1));
-    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    host.awaitRequest();
     expect(host.status()).toBe(0x02);
   });
 
@@ -155,13 +217,14 @@ describe("one command", () => {
     const host = new HandInitiator();
     host.disk(0);
     host.select(0, [MAY_DISCONNECT]);
-    host.descriptor([0, 0, 0, 0, 0, 0]);
+    host.descriptor(extent10(0x28, 10, 2));
     expect(host.bus.connected!.byte).toBe(MESSAGE.disconnect);
     host.bus.attention = true;
     host.bus.connected!.acknowledge();
     host.send([MESSAGE.reject]);
     expect(host.bus.connected).toBeDefined();
-    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    host.awaitRequest();
+    expect(host.dataIn().length).toBe(1024);
     expect(host.status()).toBe(0);
   });
 
@@ -170,7 +233,7 @@ describe("one command", () => {
     host.disk(0);
     host.select(0, [IDENTIFY | 3]);
     host.descriptor([0, 0, 0, 0, 0, 0]);
-    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    host.awaitRequest();
     expect(host.status()).toBe(0x02);
   });
 });
@@ -212,7 +275,7 @@ describe("several commands", () => {
     for (const id of [8, 2, 15, 5]) {
       host.disk(id);
       host.select(id, [MAY_DISCONNECT]);
-      host.descriptor([0, 0, 0, 0, 0, 0]);
+      host.descriptor(extent10(0x28, 10, 1));
       host.messages();
     }
     while (host.events.nextAt < Infinity) host.events.fireNext();
@@ -220,6 +283,7 @@ describe("several commands", () => {
     while (host.bus.reselecting) {
       order.push(host.bus.acceptReselection());
       host.messages();
+      host.dataIn();
       host.status();
       host.messages();
     }
@@ -243,7 +307,7 @@ describe("several commands", () => {
     // The next command finds the unit attention of the reset.
     host.select(0, [IDENTIFY]);
     host.descriptor([0, 0, 0, 0, 0, 0]);
-    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    host.awaitRequest();
     expect(host.status()).toBe(0x02);
   });
 
@@ -263,7 +327,7 @@ describe("several commands", () => {
     host.messages();
     host.select(0, [IDENTIFY]);
     host.descriptor([3, 0, 0, 0, 18, 0]);
-    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    host.awaitRequest();
     expect(host.dataIn()[12]).toBe(0x21);
     host.status();
     host.messages();
@@ -271,7 +335,7 @@ describe("several commands", () => {
     if (!host.bus.reselecting) {
       host.select(0, [IDENTIFY]);
       host.descriptor([0, 0, 0, 0, 0, 0]);
-      while (host.bus.requestAt === Infinity) host.events.fireNext();
+      host.awaitRequest();
       expect(host.status()).toBe(2);
       host.messages();
       while (host.events.nextAt < Infinity) host.events.fireNext();
@@ -295,7 +359,7 @@ describe("several commands", () => {
     host.bus.resetHeld = false;
     host.select(0, [IDENTIFY]);
     host.descriptor([0, 0, 0, 0, 0, 0]);
-    while (host.bus.requestAt === Infinity) host.events.fireNext();
+    host.awaitRequest();
     expect(host.status()).toBe(2);
   });
 });

@@ -69,6 +69,8 @@ export class PhaseTarget {
     this.id = id;
     this.device = device;
     this.agreement = new TransferAgreement(limits);
+    // The data's time is that of this bus, in the initiator's hands.
+    device.setLinkRate(Infinity);
     bus.add(this);
   }
 
@@ -137,11 +139,17 @@ export class PhaseTarget {
     if (left > 0 && this.mayDisconnect && this.burstLeft === 0) this.disconnect();
     else if (task.state === "wants data") this.enter(PHASE.dataOut);
     else if (task.state === "ready") this.enter(left > 0 ? PHASE.dataIn : PHASE.status);
-    else if (this.mayDisconnect) this.disconnect();
+    else if (this.mayDisconnect && !this.soonReady(task)) this.disconnect();
     else {
       this.stalled = true;
       this.bus.requestAt = Infinity;
     }
+  }
+
+  /** To let others on the bus and to come back costs more than to keep it a moment, as far as the mode page allows. [SPC-3 7.4.8] */
+  private soonReady(task: PortTask): boolean {
+    const due = this.device.dueAt(task.command);
+    return due < Infinity && due - this.bus.now <= this.device.busInactivityLimitNs;
   }
 
   private disconnect(): void {

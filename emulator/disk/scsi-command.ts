@@ -78,4 +78,13 @@ export interface PullingTarget extends ScsiTarget {
   dataReady(command: ScsiCommand): void;
   /** True while the target has the command. */
   holds(command: ScsiCommand): boolean;
+  /** When the command will have been carried out; Infinity while that depends on the arm, on others, or on more data. */
+  dueAt(command: ScsiCommand): number;
+  /** How long the target may keep a bus that nothing moves on (mode page 02), Infinity for as long as it likes. */
+  readonly busInactivityLimitNs: number;
+  /**
+   * Sets the rate of the link to the host, in bytes per second, for the commands that start from now on; Infinity when data
+   * takes no time besides that on the port's own bus.
+   */
+  setLinkRate(bytesPerSecond: number): void;
 }

@@ -122,7 +122,6 @@ export class ScsiDisk implements PullingTarget, ControllerState {
     return !this.off && !(this.special && this.faults.inForce("device gone", this.events.now));
   }
 
-  /** Sets the rate of the link to the host, in bytes per second, for the commands that start from now on. */
   setLinkRate(bytesPerSecond: number): void {
     this.mechanics.setLinkRate(bytesPerSecond);
   }
@@ -203,6 +202,15 @@ export class ScsiDisk implements PullingTarget, ControllerState {
 
   holds(command: ScsiCommand): boolean {
     return this.tasks.find(command) !== undefined;
+  }
+
+  dueAt(command: ScsiCommand): number {
+    const task = this.tasks.find(command);
+    return task === undefined || task.completionLost ? Infinity : this.stations.dueAt(task);
+  }
+
+  get busInactivityLimitNs(): number {
+    return this.modes.busInactivityLimitNs;
   }
 
   dataReady(command: ScsiCommand): void {

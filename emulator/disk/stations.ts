@@ -187,6 +187,12 @@ export class Stations {
     return false;
   }
 
+  /** When the controller will be through with a command; Infinity while it has not begun, needs the arm or another burst. */
+  dueAt({ state, event, moved, burst, goodSectors }: Task): number {
+    const known = state === "answering" || (state === "buffered" && moved + burst >= goodSectors);
+    return known ? event.at : Infinity;
+  }
+
   /** Lets an answer wait until the cache is empty. */
   answerWhenDrained(task: Task, now: number): void {
     this.events.arm(task.event, this.cache.drainedAt(now));

@@ -129,9 +129,13 @@ export class Mechanics {
     return this.nsPerSector[this.zoneOf(lba)]! * sectors;
   }
 
-  /** The link to the host now runs at this rate: what host and disk have agreed on, at most the disk's own bus rate. */
+  /**
+   * The link to the host now runs at this rate: what host and disk have agreed on, at most the disk's own bus rate. Infinity:
+   * the time of the link is the port's to count, byte by byte on its bus.
+   */
   setLinkRate(bytesPerSecond: number): void {
-    this.busNsPerSector = (SECTOR_SIZE * 1e9) / Math.min(bytesPerSecond, this.timing.busBytesPerSecond);
+    this.busNsPerSector =
+      bytesPerSecond === Infinity ? 0 : (SECTOR_SIZE * 1e9) / Math.min(bytesPerSecond, this.timing.busBytesPerSecond);
   }
 
   busNs(sectors: number): number {

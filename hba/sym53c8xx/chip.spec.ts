@@ -299,11 +299,14 @@ describe("the SCSI bus", () => {
     expect(String.fromCharCode(...outcome.data.subarray(8, 15))).toBe("DUMPLAB");
   });
 
-  test("data goes out and comes back, with a disconnection for each command", () => {
+  test("data goes out and comes back, with a disconnection for each command that needs the arm", () => {
     const host = new SymSpecHost();
     const bytes = filled(16, 0x5a);
-    expect(host.command(extent10(WRITE, 64, 16), { out: bytes })).toMatchObject({
+    expect(host.command(extent10(WRITE, 64, 16, 0x08), { out: bytes })).toMatchObject({
       ...{ code: STOP.complete, status: 0, disconnects: 1, savedPointers: 1 },
+    });
+    expect(host.command(extent10(WRITE, 64, 16), { out: bytes })).toMatchObject({
+      ...{ code: STOP.complete, status: 0, disconnects: 0, savedPointers: 0 },
     });
     host.memory.writeBytes(DATA, new Uint8Array(8192));
     const read = host.command(extent10(READ, 64, 16), { bytes: 8192, message: [0xc0, 0x20, 0x11] });
