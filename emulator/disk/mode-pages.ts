@@ -51,7 +51,7 @@ export class ModePages {
   private readonly caching: ModePage;
   private readonly disconnection: ModePage;
   /** Write cache enabled: read on every write. */
-  writeCacheEnabled: boolean;
+  writeCacheEnabled = false;
   /** How long the target may keep the bus without moving anything: read at the end of every data phase. */
   busInactivityLimitNs = 0;
   writeProtected = false;
@@ -94,7 +94,6 @@ export class ModePages {
       page(0x0a, 0x0a, {}),
       page(0x1c, 0x0a, {}),
     ];
-    this.writeCacheEnabled = writeCacheEnabled;
     this.refresh();
   }
 

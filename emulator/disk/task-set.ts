@@ -74,6 +74,8 @@ export class TaskSet {
     this.label = label;
     this.fire = fire;
     for (let i = 0; i <= depth; i++) this.free.push(this.makeSlot());
+    // The first slots are taken first: `find` looks from there.
+    this.free.reverse();
   }
 
   private makeSlot(): Task {
