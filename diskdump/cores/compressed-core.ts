@@ -19,7 +19,7 @@ import {
 import { machineOf, registersOrNone, type CoreCpu, type CoreFacts, type CoreReader, type RawRun } from "./core.ts";
 import { factsOfNotes } from "./notes.ts";
 import { commonRanges, PageIndex } from "./page-index.ts";
-import { inflatePage } from "./page-codec.ts";
+import { inflatePage } from "./zlib-page.ts";
 import { ReadWindow } from "./read-window.ts";
 
 /** Notes and VMCOREINFO beyond this are damage. */

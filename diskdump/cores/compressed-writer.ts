@@ -21,7 +21,7 @@ import {
 } from "./compressed-header.ts";
 import type { CoreFacts, CoreProgress, CoreReader } from "./core.ts";
 import { PageIndex } from "./page-index.ts";
-import { deflatePage } from "./page-codec.ts";
+import { deflatePage } from "./zlib-page.ts";
 import { feedPages } from "./page-feed.ts";
 
 export interface CompressedOptions {

@@ -20,7 +20,6 @@ import { inspect, isSound } from "../userspace/inspect.ts";
 import { registerView, type CoreReader } from "./core.ts";
 import { CORE_FORMATS, exportCore, planExport, type Compression, type CoreFormat } from "./export-core.ts";
 import { openCore } from "./open-core.ts";
-import { decodeRuns, encodeRuns } from "./page-codec.ts";
 import { PageIndex } from "./page-index.ts";
 import { partitionCore } from "./partition-core.ts";
 
@@ -303,33 +302,6 @@ describe("a damaged file", () => {
     writeFileSync(path, bytes);
     expect(() => READ(path)).toThrow(
       `${path}: page 0x0, descriptor at offset 0x4000: compressed with lzo; only zlib is read`,
-    );
-  });
-});
-
-describe("run lengths", () => {
-  test("give back any page", () => {
-    const piece = fc.tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 1, max: 600 }));
-    fc.assert(
-      fc.property(fc.array(piece, { maxLength: 60 }), (pieces) => {
-        const page = new Uint8Array(4096);
-        let at = 0;
-        for (const [value, length] of pieces) page.fill(value, at, (at = Math.min(4096, at + length)));
-        const packed = encodeRuns(page);
-        if (!packed) return;
-        const back = new Uint8Array(4096).fill(0xaa);
-        expect(decodeRuns(packed, back)).toBeUndefined();
-        expect(Buffer.from(back).equals(page)).toBe(true);
-      }),
-    );
-  });
-
-  test("of anything are decoded or refused", () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), (packed) => {
-        const wrong = decodeRuns(packed, new Uint8Array(512));
-        expect(wrong === undefined || wrong.startsWith("run lengths")).toBe(true);
-      }),
     );
   });
 });

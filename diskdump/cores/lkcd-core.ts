@@ -6,8 +6,9 @@ import { hex, plural, UsageError } from "../userspace/errors.ts";
 import { registersOrNone, type CoreCpu, type CoreFacts, type CoreReader } from "./core.ts";
 import { DP, DUMP_PAGE_BYTES, gregsetOf, readLkcdHead, type LkcdHead } from "./lkcd-header.ts";
 import { PageIndex, pushRange } from "./page-index.ts";
-import { decodeRuns, inflatePage } from "./page-codec.ts";
 import { ReadWindow } from "./read-window.ts";
+import { decodeRuns } from "./run-lengths.ts";
+import { inflatePage } from "./zlib-page.ts";
 
 /** Where the pages are: page frames ascend, `offsets` are those of their dump_page. */
 interface Placed {

@@ -22,8 +22,9 @@ import {
   type LkcdArch,
   type LkcdCompression,
 } from "./lkcd-header.ts";
-import { deflatePage, encodeRuns } from "./page-codec.ts";
 import { feedPages } from "./page-feed.ts";
+import { encodeRuns } from "./run-lengths.ts";
+import { deflatePage } from "./zlib-page.ts";
 
 export interface LkcdOptions {
   readonly version: 8 | 9;
@@ -118,7 +119,7 @@ export function writeLkcdCore(core: CoreReader, sink: CoreSink, options: LkcdOpt
     out.append(pageHeader);
   };
   const zeroes = new Uint8Array(pageSize);
-  const packedZeroes = pack(zeroes);
+  const packedZeroes = pack(zeroes)?.slice();
   feedPages(
     core,
     keep,

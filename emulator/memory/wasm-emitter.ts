@@ -50,10 +50,27 @@ export const wasm = {
   i64Store: (offset: number): number[] => [0x37, ...access(3, offset)],
   i64Const: (bytes: readonly number[]): number[] => [0x42, ...sleb64(bytes)],
   i64Ne: [0x52],
-  i32Add: [0x6a],
-  i32Mul: [0x6c],
-  i32Shl: [0x74],
+  i32Load8: (offset: number): number[] => [0x2d, ...access(0, offset)],
+  i32Store8: (offset: number): number[] => [0x3a, ...access(0, offset)],
+  i32Eqz: [0x45],
   i32LtU: [0x49],
+  i32GtU: [0x4b],
+  i32GeU: [0x4f],
+  i32Ctz: [0x68],
+  i32Add: [0x6a],
+  i32Sub: [0x6b],
+  i32Mul: [0x6c],
+  i32Xor: [0x73],
+  i32Shl: [0x74],
+  /** Of two values below an i32: the first where that is not zero, else the second. */
+  select: [0x1b],
+  /** A loop that ends unless `br` asks for another round. */
+  loop: (body: Code): number[] => [0x03, 0x40, ...body, 0x0b],
+  /** `br` to a block leaves it. */
+  block: (body: Code): number[] => [0x02, 0x40, ...body, 0x0b],
+  /** To the loop or block that is `depth` levels out, where `ifThen` counts as a level. */
+  br: (depth: number): number[] => [0x0c, ...uleb(depth)],
+  brIf: (depth: number): number[] => [0x0d, ...uleb(depth)],
   /** Runs `body` again for as long as it leaves a non-zero i32. */
   loopWhile: (body: Code): number[] => [0x03, 0x40, ...body, 0x0d, 0x00, 0x0b],
   /** Runs `body` when the i32 on the stack is not zero. */
@@ -66,7 +83,10 @@ export const wasm = {
     ...words.flatMap((word) => [word & 255, (word >>> 8) & 255, (word >>> 16) & 255, word >>> 24]),
   ],
   i8x16Shuffle: (lanes: readonly number[]): number[] => [...simd(13), ...lanes],
+  i8x16Splat: simd(15),
   i32x4Splat: simd(17),
+  i8x16Eq: simd(35),
+  i8x16Bitmask: simd(100),
   i32x4Add: simd(174),
   i32x4Mul: simd(181),
   v128And: simd(78),

@@ -7,7 +7,8 @@ import { touch_nmi_watchdog } from "../../../kernel-sim/core/nmi.ts";
 import { printk } from "../../../kernel-sim/core/printk.ts";
 import { PG_lru, PG_reserved, page_count, page_flags, pfn_to_page } from "../../../kernel-sim/mm/page.ts";
 import { DP, DUMP_PAGE_BYTES } from "../../cores/lkcd-header.ts";
-import { deflatePage, encodeRuns } from "../../cores/page-codec.ts";
+import { encodeRuns } from "../../cores/run-lengths.ts";
+import { deflatePage } from "../../cores/zlib-page.ts";
 import { BUFFERS_PER_HEADER, DUMP_BUFFER_BYTES, DUMP_HEADER_ROOM, type Lkcd } from "./lkcd.ts";
 import { LKCD_LEVELS } from "./options.ts";
 
@@ -54,9 +55,10 @@ export class Filling {
 
   constructor(lkcd: Lkcd) {
     this.lkcd = lkcd;
-    this.packedZeroes = this.pack(new Uint8Array(lkcd.pageSize));
+    this.packedZeroes = this.pack(new Uint8Array(lkcd.pageSize))?.slice();
   }
 
+  /** Valid until the next page is packed. */
   private pack(page: Uint8Array): Uint8Array | undefined {
     const { compress } = this.lkcd.options;
     return compress === "none" ? undefined : compress === "rle" ? encodeRuns(page) : deflatePage(page);

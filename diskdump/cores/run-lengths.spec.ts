@@ -1,0 +1,83 @@
+// Goal: what is packed sixteen bytes at a time is what the rule says byte by byte. Method: the rule, written as plainly as can be,
+// beside it, on pages made of runs and on pages and run lengths of anything.
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { decodeRuns, encodeRuns } from "./run-lengths.ts";
+
+function plainlyEncoded(page: Uint8Array): number[] | undefined {
+  const out: number[] = [];
+  for (let at = 0; at < page.length;) {
+    const value = page[at]!;
+    let run = 1;
+    while (run < 256 && at + run < page.length && page[at + run] === value) run++;
+    if (run >= (value === 0 ? 2 : 4)) out.push(0, run - 1, value);
+    else if (value === 0) out.push(0, 0);
+    else for (let i = 0; i < run; i++) out.push(value);
+    at += run;
+  }
+  return out.length < page.length ? out : undefined;
+}
+
+function plainlyDecoded(packed: Uint8Array, room: number): number[] | string {
+  const out: number[] = [];
+  for (let at = 0; at < packed.length;) {
+    const value = packed[at++]!;
+    if (out.length >= room) return `run lengths of more than ${room} bytes`;
+    const more = value === 0 ? packed[at++] : 0;
+    const filler = value === 0 && more !== 0 ? packed[at++] : value;
+    if (more === undefined || filler === undefined) return "run lengths that end within a run";
+    if (out.length + more + 1 > room) return `run lengths of more than ${room} bytes`;
+    for (let i = 0; i <= more; i++) out.push(filler);
+  }
+  return out.length === room ? out : `run lengths of ${out.length} bytes, expected ${room}`;
+}
+
+/** Few different bytes give runs of all short lengths, long ones come by themselves. */
+const piece = fc.oneof(
+  fc.uint8Array({ minLength: 1, maxLength: 80 }),
+  fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 1, maxLength: 80 }).map((bytes) => Uint8Array.from(bytes)),
+  fc
+    .tuple(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 1, max: 600 }))
+    .map(([value, length]) => new Uint8Array(length).fill(value)),
+);
+const pieces = fc.array(piece, { maxLength: 40 }).map((parts) => new Uint8Array(Buffer.concat(parts)));
+
+describe("run lengths", () => {
+  test("are the rule's, and give back the page, whatever stood in the codec before", () => {
+    fc.assert(
+      fc.property(pieces, (page) => {
+        const packed = encodeRuns(page)?.slice();
+        expect(packed && [...packed]).toEqual(plainlyEncoded(page));
+        if (!packed) return;
+        const back = new Uint8Array(page.length).fill(0xaa);
+        expect(decodeRuns(packed, back)).toBeUndefined();
+        expect(Buffer.from(back).equals(page)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("of anything are decoded or refused, as the rule has it", () => {
+    const anything = fc.oneof(fc.uint8Array({ maxLength: 200 }), pieces);
+    fc.assert(
+      fc.property(anything, fc.integer({ min: 0, max: 700 }), fc.boolean(), (packed, some, fitting) => {
+        const whole = plainlyDecoded(packed, 1e9);
+        const exact = typeof whole === "string" ? Number(/of (\d+)/.exec(whole)?.[1] ?? some) : some;
+        const room = fitting ? exact : some;
+        const into = new Uint8Array(room).fill(0xaa);
+        const wrong = decodeRuns(packed, into);
+        expect(wrong ?? [...into]).toEqual(plainlyDecoded(packed, room));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("of ia64's largest page fit, of more do not", () => {
+    const page = new Uint8Array(65536).map((_, i) => (i * 7) | 1);
+    page.fill(0, 65000);
+    const back = new Uint8Array(65536);
+    expect(decodeRuns(encodeRuns(page)!, back)).toBeUndefined();
+    expect(Buffer.from(back).equals(page)).toBe(true);
+    expect(() => encodeRuns(new Uint8Array(65537))).toThrow("a page has at most 65536");
+  });
+});

@@ -1,0 +1,212 @@
+// LKCD's run lengths in WebAssembly, sixteen bytes at a time: a dump of 8 GiB packs and unpacks about 1 GiB that is not zero.
+//
+// 0 0 is one zero byte, 0 n v is n + 1 times v, any other byte is itself (the rule of crash's lkcd_common.c). Both functions copy
+// sixteen bytes on trust and look afterwards how many of them stood for themselves: what was copied too much is written over.
+import { emitModule, I32, instantiate, V128, wasm } from "../../emulator/memory/wasm-emitter.ts";
+
+/** The largest page, ia64's. */
+const MAX_BYTES = 65536;
+/** A vector that begins within a page reaches beyond its end, and so may a store. */
+const SLACK = 64;
+const IN = 0;
+const OUT = IN + MAX_BYTES + SLACK;
+const MEMORY_BYTES = OUT + MAX_BYTES + 2 * SLACK;
+
+/** What the functions return instead of a length. */
+const TOO_LONG = -1;
+const BROKEN_OFF = -2;
+
+// Locals. 0 bytes in the source; `encode` has 1..7 and a vector, `decode` has ROOM as its second parameter.
+const LENGTH = 0;
+const ROOM = 1;
+const AT = 2;
+const TO = 3;
+const END = 4;
+const COUNT = 5;
+const VALUE = 6;
+const VECTOR = 7;
+
+const add = (local: number, amount: readonly number[]): number[] => [
+  ...[...wasm.get(local), ...amount, ...wasm.i32Add],
+  ...wasm.set(local),
+];
+const give = (value: number): number[] => [...wasm.i32(value), ...wasm.return];
+const vectorAt = (local: number, offset: number): number[] => [...wasm.get(local), ...wasm.v128Load(offset)];
+const byteAt = (local: number, offset: number): number[] => [...wasm.get(local), ...wasm.i32Load8(offset)];
+const zeroes = wasm.v128Const([0, 0, 0, 0]);
+/** Stores the i32 that `value` leaves as a byte at TO + `offset`. */
+const put = (offset: number, value: readonly number[]): number[] => [
+  ...wasm.get(TO),
+  ...value,
+  ...wasm.i32Store8(OUT + offset),
+];
+const isLess = (a: readonly number[], b: readonly number[]): number[] => [...a, ...b, ...wasm.i32LtU];
+const notLess = (a: readonly number[], b: readonly number[]): number[] => [...a, ...b, ...wasm.i32GeU];
+const isMore = (a: readonly number[], b: readonly number[]): number[] => [...a, ...b, ...wasm.i32GtU];
+/** How many of sixteen lanes hold up to the first whose bit is set in the mask that `mask` leaves: 0 to 16. */
+const lanesBefore = (mask: readonly number[]): number[] => [
+  ...mask,
+  ...wasm.i32(0x10000),
+  ...wasm.i32Add,
+  ...wasm.i32Ctz,
+];
+
+/**
+ * Copies bytes that stand for themselves up to the first that `isSpecial` marks, or to where fewer than `spare` bytes are left.
+ * @param isSpecial leaves a vector with ones for such bytes; the bytes are in VECTOR
+ */
+const copyLiterals = (spare: number, isSpecial: readonly number[], mayGoOn: readonly number[]): number[] =>
+  wasm.block(
+    wasm.loop([
+      ...[...wasm.get(AT), ...wasm.i32(spare), ...wasm.i32Add, ...wasm.get(LENGTH), ...wasm.i32GtU, ...wasm.brIf(1)],
+      ...[...wasm.get(TO), ...vectorAt(AT, IN), ...wasm.v128Store(OUT)],
+      ...[...vectorAt(AT, IN), ...wasm.set(VECTOR)],
+      ...lanesBefore([...isSpecial, ...wasm.i8x16Bitmask]),
+      ...wasm.set(COUNT),
+      ...[...add(AT, wasm.get(COUNT)), ...add(TO, wasm.get(COUNT))],
+      ...[...isLess(wasm.get(COUNT), wasm.i32(16)), ...wasm.brIf(1)],
+      ...[...mayGoOn, ...wasm.brIf(0)],
+      ...give(TOO_LONG),
+    ]),
+  );
+
+const runModule = new WebAssembly.Module(
+  emitModule([
+    {
+      // (bytes in, -) -> bytes out, or TOO_LONG when those would not be fewer.
+      name: "encode",
+      params: [I32, I32],
+      result: I32,
+      locals: [I32, I32, I32, I32, I32, V128],
+      body: [
+        ...wasm.loop([
+          // Special is a zero, and a byte like the next one.
+          ...copyLiterals(
+            17,
+            [
+              ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq],
+              ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 1), ...wasm.i8x16Eq, ...wasm.v128Or],
+            ],
+            isLess(wasm.get(TO), wasm.get(LENGTH)),
+          ),
+          ...notLess(wasm.get(AT), wasm.get(LENGTH)),
+          ...wasm.ifThen([
+            ...[...wasm.i32(TOO_LONG), ...wasm.get(TO), ...notLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.select],
+            ...wasm.return,
+          ]),
+          ...[...byteAt(AT, IN), ...wasm.set(VALUE)],
+          ...[...wasm.get(VALUE), ...wasm.i8x16Splat, ...wasm.set(VECTOR)],
+          ...[...wasm.get(AT), ...wasm.set(END)],
+          // At most 256 bytes: the sixteenth vector ends there.
+          ...wasm.loop([
+            ...lanesBefore([
+              ...[...vectorAt(END, IN), ...wasm.get(VECTOR), ...wasm.i8x16Eq, ...wasm.i8x16Bitmask],
+              ...[...wasm.i32(0xffff), ...wasm.i32Xor],
+            ]),
+            ...[...wasm.set(COUNT), ...add(END, wasm.get(COUNT))],
+            ...notLess(wasm.get(COUNT), wasm.i32(16)),
+            ...wasm.ifThen([
+              ...[...wasm.get(END), ...wasm.get(AT), ...wasm.i32Sub, ...wasm.i32(256), ...wasm.i32LtU],
+              ...wasm.ifThen([...isLess(wasm.get(END), wasm.get(LENGTH)), ...wasm.brIf(2)]),
+            ]),
+          ]),
+          // What lies behind the page may go on like it.
+          ...isMore(wasm.get(END), wasm.get(LENGTH)),
+          ...wasm.ifThen([...wasm.get(LENGTH), ...wasm.set(END)]),
+          ...[...wasm.get(END), ...wasm.get(AT), ...wasm.i32Sub, ...wasm.set(COUNT)],
+          // A run pays from four on; zeroes can only be written as runs or one by one.
+          ...wasm.block([
+            ...[...wasm.get(COUNT), ...wasm.i32(4), ...wasm.i32(2), ...wasm.get(VALUE), ...wasm.select],
+            ...wasm.i32GeU,
+            ...wasm.ifThen([
+              ...[...put(0, wasm.i32(0)), ...put(1, [...wasm.get(COUNT), ...wasm.i32(1), ...wasm.i32Sub])],
+              ...[...put(2, wasm.get(VALUE)), ...add(TO, wasm.i32(3)), ...wasm.br(1)],
+            ]),
+            ...wasm.get(VALUE),
+            ...wasm.ifThen([
+              // One to three of the same byte.
+              ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(OUT)],
+              ...[...add(TO, wasm.get(COUNT)), ...wasm.br(1)],
+            ]),
+            ...[...put(0, wasm.i32(0)), ...put(1, wasm.i32(0)), ...add(TO, wasm.i32(2))],
+          ]),
+          ...[...wasm.get(END), ...wasm.set(AT)],
+          ...[...isLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.brIf(0)],
+        ]),
+        ...wasm.i32(TOO_LONG),
+      ],
+    },
+    {
+      // (bytes in, room) -> bytes out, TOO_LONG or BROKEN_OFF.
+      name: "decode",
+      params: [I32, I32],
+      result: I32,
+      locals: [I32, I32, I32, I32, I32, V128],
+      body: [
+        ...wasm.loop([
+          ...copyLiterals(
+            16,
+            [...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq],
+            [...isMore(wasm.get(TO), wasm.get(ROOM)), ...wasm.i32Eqz],
+          ),
+          ...notLess(wasm.get(AT), wasm.get(LENGTH)),
+          ...wasm.ifThen([
+            ...[...wasm.i32(TOO_LONG), ...wasm.get(TO), ...isMore(wasm.get(TO), wasm.get(ROOM)), ...wasm.select],
+            ...wasm.return,
+          ]),
+          ...[...byteAt(AT, IN), ...wasm.set(VALUE), ...add(AT, wasm.i32(1))],
+          ...[...notLess(wasm.get(TO), wasm.get(ROOM)), ...wasm.ifThen(give(TOO_LONG))],
+          // A byte for itself, near the end.
+          ...wasm.get(VALUE),
+          ...wasm.ifThen([...put(0, wasm.get(VALUE)), ...add(TO, wasm.i32(1)), ...wasm.br(1)]),
+          ...[...notLess(wasm.get(AT), wasm.get(LENGTH)), ...wasm.ifThen(give(BROKEN_OFF))],
+          ...[...byteAt(AT, IN), ...wasm.set(COUNT), ...add(AT, wasm.i32(1))],
+          ...[...wasm.get(COUNT), ...wasm.i32Eqz],
+          ...wasm.ifThen([...put(0, wasm.i32(0)), ...add(TO, wasm.i32(1)), ...wasm.br(1)]),
+          ...[...notLess(wasm.get(AT), wasm.get(LENGTH)), ...wasm.ifThen(give(BROKEN_OFF))],
+          ...[...byteAt(AT, IN), ...wasm.i8x16Splat, ...wasm.set(VECTOR), ...add(AT, wasm.i32(1))],
+          ...[...wasm.get(TO), ...wasm.get(COUNT), ...wasm.i32Add, ...wasm.i32(1), ...wasm.i32Add, ...wasm.set(END)],
+          ...[...isMore(wasm.get(END), wasm.get(ROOM)), ...wasm.ifThen(give(TOO_LONG))],
+          ...wasm.loop([
+            ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(OUT), ...add(TO, wasm.i32(16))],
+            ...[...isLess(wasm.get(TO), wasm.get(END)), ...wasm.brIf(0)],
+          ]),
+          ...[...wasm.get(END), ...wasm.set(TO), ...wasm.br(0)],
+        ]),
+        ...wasm.i32(BROKEN_OFF),
+      ],
+    },
+  ]),
+);
+
+const memory = new WebAssembly.Memory({ initial: Math.ceil(MEMORY_BYTES / 65536) });
+const u8 = new Uint8Array(memory.buffer);
+const functions = instantiate(runModule, memory) as Record<
+  "encode" | "decode",
+  (length: number, room: number) => number
+>;
+
+function load(bytes: Uint8Array, pageBytes: number): void {
+  if (Math.max(bytes.length, pageBytes) > MAX_BYTES) {
+    throw new RangeError(`run lengths of ${pageBytes} bytes in ${bytes.length}; a page has at most ${MAX_BYTES}`);
+  }
+  u8.set(bytes, IN);
+}
+
+/** Returns the page as run lengths, valid until the next call of either function; undefined when they are not fewer bytes. */
+export function encodeRuns(page: Uint8Array): Uint8Array | undefined {
+  load(page, page.length);
+  const length = functions.encode(page.length, 0);
+  return length === TOO_LONG ? undefined : u8.subarray(OUT, OUT + length);
+}
+
+/** Fills `into` from run lengths. Returns what is wrong with them, or undefined. */
+export function decodeRuns(packed: Uint8Array, into: Uint8Array): string | undefined {
+  load(packed, into.length);
+  const length = functions.decode(packed.length, into.length);
+  if (length === TOO_LONG) return `run lengths of more than ${into.length} bytes`;
+  if (length === BROKEN_OFF) return "run lengths that end within a run";
+  if (length !== into.length) return `run lengths of ${length} bytes, expected ${into.length}`;
+  into.set(u8.subarray(OUT, OUT + length));
+  return undefined;
+}
