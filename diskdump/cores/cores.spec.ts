@@ -20,7 +20,7 @@ import { inspect, isSound } from "../userspace/inspect.ts";
 import { registerView, type CoreReader } from "./core.ts";
 import { CORE_FORMATS, exportCore, planExport, type Compression, type CoreFormat } from "./export-core.ts";
 import { openCore } from "./open-core.ts";
-import { PageIndex } from "./page-index.ts";
+import { ascendingOrder, PageIndex } from "./page-index.ts";
 import { partitionCore } from "./partition-core.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cores-"));
@@ -312,4 +312,14 @@ test("pages are counted through the holes, and back", () => {
   expect(pfns.map((pfn) => index.ordinalOf(pfn))).toEqual(pfns.map((_, i) => i));
   expect(pfns.map((_, i) => index.pfnOf(i))).toEqual(pfns);
   expect([9, 15, 56, 5007].map((pfn) => index.ordinalOf(pfn))).toEqual([-1, -1, -1, -1]);
+});
+
+test("keys are put in order, equal ones as they stood", () => {
+  const key = fc.integer({ min: 0, max: 30 });
+  fc.assert(
+    fc.property(fc.array(key, { maxLength: 80 }), (keys) => {
+      const places = keys.map((_, i) => i).sort((a, b) => keys[a]! - keys[b]! || a - b);
+      expect([...ascendingOrder(Float64Array.from(keys))]).toEqual(places);
+    }),
+  );
 });

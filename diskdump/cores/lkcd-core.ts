@@ -5,15 +5,17 @@ import { layoutOf } from "../../kernel-sim/abi/types.ts";
 import { hex, plural, UsageError } from "../userspace/errors.ts";
 import { registersOrNone, type CoreCpu, type CoreFacts, type CoreReader } from "./core.ts";
 import { DP, DUMP_PAGE_BYTES, gregsetOf, readLkcdHead, type LkcdHead } from "./lkcd-header.ts";
-import { PageIndex, pushRange } from "./page-index.ts";
+import { ascendingOrder, PageIndex, pushRange } from "./page-index.ts";
 import { ReadWindow } from "./read-window.ts";
-import { decodeRuns } from "./run-lengths.ts";
-import { inflatePage } from "./zlib-page.ts";
+import { decodeRuns, encodeRuns } from "./run-lengths.ts";
+import { deflatePage, inflatePage } from "./zlib-page.ts";
 
 /** Where the pages are: page frames ascend, `offsets` are those of their dump_page. */
 interface Placed {
   readonly saved: PageIndex;
   readonly offsets: Float64Array;
+  /** 1 for a page of zeroes. */
+  readonly zeroes: Uint8Array;
   /** Page headers that were read. */
   readonly count: number;
   readonly ended: boolean;
@@ -27,12 +29,21 @@ export interface LkcdCore extends CoreReader {
   readonly fileBytes: number;
 }
 
+/** What a page of zeroes looks like in the dump; undefined when it looks like any other. */
+function packedZeroes({ compression, pageSize }: LkcdHead): Buffer | undefined {
+  const zeroes = new Uint8Array(pageSize);
+  const packed = compression === "rle" ? encodeRuns(zeroes) : compression === "gzip" ? deflatePage(zeroes) : undefined;
+  return packed && Buffer.from(packed);
+}
+
 /** Reads the page headers from the first to the END mark, or to the end of the file. */
 function placePages(store: ByteStore, head: LkcdHead): Placed {
   const window = new ReadWindow(store);
   const { pageSize } = head;
   let pfns = new Float64Array(4096);
   let offsets = new Float64Array(4096);
+  let zeroes = new Uint8Array(4096);
+  const zeroPage = packedZeroes(head);
   let count = 0;
   let ascending = true;
   let ended = false;
@@ -62,9 +73,13 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
     if (count === pfns.length) {
       pfns = grown(pfns);
       offsets = grown(offsets);
+      zeroes = grown(zeroes);
     }
     pfns[count] = address / pageSize;
     offsets[count] = at;
+    if (zeroPage && size === zeroPage.length && flags === DP.COMPRESSED) {
+      zeroes[count] = zeroPage.compare(window.bytes(at + DUMP_PAGE_BYTES, size)!) === 0 ? 1 : 0;
+    }
     if (count > 0 && pfns[count]! <= pfns[count - 1]!) ascending = false;
     count++;
     at += DUMP_PAGE_BYTES + size;
@@ -72,30 +87,37 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
   const headers = count;
   if (!ascending) {
     // LKCD writes kernel pages first, then those in use, then the rest.
-    const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => pfns[a]! - pfns[b]! || a - b);
+    const order = ascendingOrder(pfns.subarray(0, count));
     const once = order.filter((at, i) => i === 0 || pfns[at] !== pfns[order[i - 1]!]);
-    [pfns, offsets, count] = [
-      Float64Array.from(once, (i) => pfns[i]!),
-      Float64Array.from(once, (i) => offsets[i]!),
-      once.length,
-    ];
+    count = once.length;
+    [pfns, offsets, zeroes] = [picked(pfns, once), picked(offsets, once), picked(zeroes, once)];
   }
   const ranges: PageRange[] = [];
   for (let i = 0; i < count; i++) pushRange(ranges, pfns[i]!, 1);
-  return { saved: new PageIndex(ranges), offsets, count: headers, ended, endBytes: at };
+  return { saved: new PageIndex(ranges), offsets, zeroes, count: headers, ended, endBytes: at };
 }
 
-function grown(array: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
-  const larger = new Float64Array(array.length * 2);
-  larger.set(array);
+type Column = Float64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
+/** The same, with room for twice as many. */
+function grown<C extends Column>(column: C): C {
+  const larger = new (column.constructor as new (length: number) => C)(column.length * 2);
+  larger.set(column);
   return larger;
+}
+
+/** The elements at `places`. */
+function picked<C extends Column>(column: C, places: Uint32Array): C {
+  const out = new (column.constructor as new (length: number) => C)(places.length);
+  for (let i = 0; i < places.length; i++) out[i] = column[places[i]!]!;
+  return out;
 }
 
 /** Opens the dump. Throws a UsageError that says what is wrong and where. */
 export function lkcdCore(store: ByteStore): LkcdCore {
   const head = readLkcdHead(store);
   const { pageSize, compression } = head;
-  const { saved, offsets, count, ended, endBytes } = placePages(store, head);
+  const { saved, offsets, zeroes, count, ended, endBytes } = placePages(store, head);
   if (saved.total === 0) throw new UsageError(`${store.name}: no page follows at offset ${hex(head.firstPageAt)}`);
   const shortcomings: string[] = [];
   const expected = head.header.get("dh_num_pages");
@@ -129,7 +151,11 @@ export function lkcdCore(store: ByteStore): LkcdCore {
     readPages(pfn, pages, into) {
       for (let i = 0; i < pages; i++) readPage(pfn + i, into.subarray(i * pageSize, (i + 1) * pageSize));
     },
-    nextData: (pfn) => pfn,
+    nextData(pfn, end) {
+      const limit = Math.min(end, pfn + saved.pagesFrom(pfn));
+      for (let ordinal = saved.ordinalOf(pfn); pfn < limit && zeroes[ordinal] === 1; ordinal++) pfn++;
+      return pfn;
+    },
     rawRun: () => undefined,
   };
 }

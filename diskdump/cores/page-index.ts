@@ -79,3 +79,26 @@ export function pushRange(ranges: PageRange[], first: number, count: number): vo
     ranges[ranges.length - 1] = { first: last.first, count: last.count + count };
   else ranges.push({ first, count });
 }
+
+/** The places of `keys` in ascending order, of equal ones the first first: a merge of the stretches that ascend already, which are few. */
+export function ascendingOrder(keys: Float64Array): Uint32Array {
+  let order = new Uint32Array(keys.length).map((_, i) => i);
+  let merged = new Uint32Array(keys.length);
+  let starts: number[] = [];
+  for (let i = 0; i < keys.length; i++) if (i === 0 || keys[i]! < keys[i - 1]!) starts.push(i);
+  while (starts.length > 1) {
+    for (let run = 0; run < starts.length; run += 2) {
+      let a = starts[run]!;
+      const aEnd = starts[run + 1] ?? keys.length;
+      let b = aEnd;
+      const bEnd = starts[run + 2] ?? keys.length;
+      for (let to = a; to < bEnd; to++) {
+        const fromA = a < aEnd && (b >= bEnd || keys[order[a]!]! <= keys[order[b]!]!);
+        merged[to] = order[fromA ? a++ : b++]!;
+      }
+    }
+    starts = starts.filter((_, run) => run % 2 === 0);
+    [order, merged] = [merged, order];
+  }
+  return order;
+}

@@ -1,7 +1,8 @@
 // Small pieces of a store read one behind the other, by one large read now and then.
 import type { ByteStore } from "../../emulator/memory/store.ts";
 
-const WINDOW_BYTES = 1 << 20;
+/** What is read is looked at at once: it should still be in the cache then. */
+const WINDOW_BYTES = 1 << 17;
 
 export class ReadWindow {
   private readonly store: ByteStore;

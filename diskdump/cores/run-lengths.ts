@@ -51,20 +51,39 @@ const lanesBefore = (mask: readonly number[]): number[] => [
   ...wasm.i32Ctz,
 ];
 
+/** A run, or one zero: 0, `count` - 1 and `value` as one word, without a branch. Of one zero the third byte is written over. */
+const putRun = (value: readonly number[], count: readonly number[]): number[] => [
+  ...wasm.get(TO),
+  ...[...count, ...wasm.i32(1), ...wasm.i32Sub, ...wasm.i32(8), ...wasm.i32Shl],
+  ...[...value, ...wasm.i32(16), ...wasm.i32Shl, ...wasm.i32Add, ...wasm.i32Store(OUT)],
+  ...add(TO, [...isMore(count, wasm.i32(1)), ...wasm.i32(2), ...wasm.i32Add]),
+];
+
 /**
  * Copies bytes that stand for themselves up to the first that `isSpecial` marks, or to where fewer than `spare` bytes are left.
  * @param isSpecial leaves a vector with ones for such bytes; the bytes are in VECTOR
+ * @param mayGoOn leaves whether there is room for more
+ * @param atSpecial is run at such a byte, lane COUNT of VECTOR; `br(1)` from there goes on with literals
  */
-const copyLiterals = (spare: number, isSpecial: readonly number[], mayGoOn: readonly number[]): number[] =>
+const copyLiterals = (
+  spare: number,
+  isSpecial: readonly number[],
+  mayGoOn: readonly number[],
+  atSpecial: readonly number[] = [],
+): number[] =>
   wasm.block(
     wasm.loop([
       ...[...wasm.get(AT), ...wasm.i32(spare), ...wasm.i32Add, ...wasm.get(LENGTH), ...wasm.i32GtU, ...wasm.brIf(1)],
       ...[...wasm.get(TO), ...vectorAt(AT, IN), ...wasm.v128Store(OUT)],
       ...[...vectorAt(AT, IN), ...wasm.set(VECTOR)],
-      ...lanesBefore([...isSpecial, ...wasm.i8x16Bitmask]),
-      ...wasm.set(COUNT),
-      ...[...add(AT, wasm.get(COUNT)), ...add(TO, wasm.get(COUNT))],
-      ...[...isLess(wasm.get(COUNT), wasm.i32(16)), ...wasm.brIf(1)],
+      ...[...isSpecial, ...wasm.i8x16Bitmask, ...wasm.tee(COUNT)],
+      ...wasm.ifThen([
+        ...lanesBefore(wasm.get(COUNT)),
+        ...[...wasm.set(COUNT), ...add(AT, wasm.get(COUNT)), ...add(TO, wasm.get(COUNT))],
+        ...[...atSpecial, ...wasm.br(2)],
+      ]),
+      // A step of its own, because sixteen is known before the vector is.
+      ...[...add(AT, wasm.i32(16)), ...add(TO, wasm.i32(16))],
       ...[...mayGoOn, ...wasm.brIf(0)],
       ...give(TOO_LONG),
     ]),
@@ -80,14 +99,31 @@ const runModule = new WebAssembly.Module(
       locals: [I32, I32, I32, I32, I32, V128],
       body: [
         ...wasm.loop([
-          // Special is a zero, and a byte like the next one.
+          // Special is a zero, and the first of four of a kind.
           ...copyLiterals(
-            17,
+            19,
             [
-              ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq],
-              ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 1), ...wasm.i8x16Eq, ...wasm.v128Or],
+              ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 1), ...wasm.i8x16Eq],
+              ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 2), ...wasm.i8x16Eq, ...wasm.v128And],
+              ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 3), ...wasm.i8x16Eq, ...wasm.v128And],
+              ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq, ...wasm.v128Or],
             ],
             isLess(wasm.get(TO), wasm.get(LENGTH)),
+            // Zeroes that end within the vector, the most usual case: how many is seen without another load.
+            [
+              ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq, ...wasm.i8x16Bitmask],
+              ...[...wasm.get(COUNT), ...wasm.i32ShrU, ...wasm.i32(-1), ...wasm.i32Xor, ...wasm.i32Ctz],
+              ...[...wasm.tee(END), ...wasm.get(COUNT), ...wasm.i32Add, ...wasm.i32(16), ...wasm.i32LtU],
+              ...wasm.ifThen([
+                ...wasm.get(END),
+                ...wasm.ifThen([
+                  ...putRun(wasm.i32(0), wasm.get(END)),
+                  ...add(AT, wasm.get(END)),
+                  ...[...isLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.brIf(3)],
+                  ...give(TOO_LONG),
+                ]),
+              ]),
+            ],
           ),
           ...notLess(wasm.get(AT), wasm.get(LENGTH)),
           ...wasm.ifThen([
@@ -114,21 +150,14 @@ const runModule = new WebAssembly.Module(
           ...isMore(wasm.get(END), wasm.get(LENGTH)),
           ...wasm.ifThen([...wasm.get(LENGTH), ...wasm.set(END)]),
           ...[...wasm.get(END), ...wasm.get(AT), ...wasm.i32Sub, ...wasm.set(COUNT)],
-          // A run pays from four on; zeroes can only be written as runs or one by one.
           ...wasm.block([
-            ...[...wasm.get(COUNT), ...wasm.i32(4), ...wasm.i32(2), ...wasm.get(VALUE), ...wasm.select],
-            ...wasm.i32GeU,
+            // A run pays from four on, except of zeroes.
+            ...[...wasm.get(COUNT), ...wasm.i32(4), ...wasm.i32(0), ...wasm.get(VALUE), ...wasm.select, ...wasm.i32LtU],
             ...wasm.ifThen([
-              ...[...put(0, wasm.i32(0)), ...put(1, [...wasm.get(COUNT), ...wasm.i32(1), ...wasm.i32Sub])],
-              ...[...put(2, wasm.get(VALUE)), ...add(TO, wasm.i32(3)), ...wasm.br(1)],
-            ]),
-            ...wasm.get(VALUE),
-            ...wasm.ifThen([
-              // One to three of the same byte.
               ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(OUT)],
               ...[...add(TO, wasm.get(COUNT)), ...wasm.br(1)],
             ]),
-            ...[...put(0, wasm.i32(0)), ...put(1, wasm.i32(0)), ...add(TO, wasm.i32(2))],
+            ...putRun(wasm.get(VALUE), wasm.get(COUNT)),
           ]),
           ...[...wasm.get(END), ...wasm.set(AT)],
           ...[...isLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.brIf(0)],

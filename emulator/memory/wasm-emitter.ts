@@ -52,6 +52,7 @@ export const wasm = {
   i64Ne: [0x52],
   i32Load8: (offset: number): number[] => [0x2d, ...access(0, offset)],
   i32Store8: (offset: number): number[] => [0x3a, ...access(0, offset)],
+  i32Store: (offset: number): number[] => [0x36, ...access(0, offset)],
   i32Eqz: [0x45],
   i32LtU: [0x49],
   i32GtU: [0x4b],
@@ -62,6 +63,7 @@ export const wasm = {
   i32Mul: [0x6c],
   i32Xor: [0x73],
   i32Shl: [0x74],
+  i32ShrU: [0x76],
   /** Of two values below an i32: the first where that is not zero, else the second. */
   select: [0x1b],
   /** A loop that ends unless `br` asks for another round. */

@@ -80,6 +80,7 @@ test("a core that holds copies is judged page by page, in pages of any size", ()
   const core = {
     facts: { pageSize: 2 * FRAME_SIZE },
     saved: [{ first: 1, count: 3 }],
+    nextData: (pfn: number) => pfn,
     readPages: (pfn: number, count: number, into: Uint8Array) =>
       into.set(contents.subarray(pfn * 2 * FRAME_SIZE, (pfn + count) * 2 * FRAME_SIZE)),
   } as unknown as CoreReader;
@@ -88,6 +89,24 @@ test("a core that holds copies is judged page by page, in pages of any size", ()
     compared: 3,
     changedByDump: 1,
     wrong: { physical: inPage(6, 0), byte: 0x45 },
+    wrongPages: 1,
+  });
+});
+
+test("pages that a core knows to be zeroes without reading them are judged like all others", () => {
+  const pool = new PagePool(FLAT_PAGES * FRAME_SIZE, 64 * FRAME_SIZE);
+  const memory = new PhysicalMemory(pool, [{ start: 0, end: BYTES, type: "ram" }]);
+  for (const page of [1, 6]) memory.writeBytes(inPage(page, 0x77), Uint8Array.of(1));
+  const snapshot = new RamSnapshot(memory);
+  const core = {
+    facts: { pageSize: FRAME_SIZE },
+    saved: [{ first: 0, count: 8 }],
+    nextData: (_pfn: number, end: number) => end,
+  } as unknown as CoreReader;
+  expect(compareCore(core, snapshot, (frame) => frame === 1)).toEqual({
+    compared: 8,
+    changedByDump: 1,
+    wrong: { physical: inPage(6, 0), byte: 0x77 },
     wrongPages: 1,
   });
 });

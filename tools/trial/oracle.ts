@@ -1,5 +1,5 @@
 // The judge: what a dump is worth is read off the machine's state, never off what the dumper says alone.
-import { FRAME_SIZE } from "../../emulator/memory/pool.ts";
+import { FRAME_SIZE, HOLE } from "../../emulator/memory/pool.ts";
 import type { PageStore } from "../../emulator/memory/store.ts";
 import type { TouchedRange } from "../../diskdump/module/disk-dump.ts";
 import type { CoreReader } from "../../diskdump/cores/core.ts";
@@ -61,8 +61,8 @@ export function comparePages(
   return { compared, changedByDump, wrong, wrongPages };
 }
 
-/** Page frames that are read from a core at a time. */
-const CHUNK_PAGES = 256;
+/** What is read from a core at a time: little enough to be in the cache still when it is compared. */
+const CHUNK_BYTES = 1 << 18;
 
 /**
  * As comparePages, for a core that holds copies: through its reader, every page that it says it has saved.
@@ -75,26 +75,34 @@ export function compareCore(
 ): PageVerdict {
   const { pageSize } = core.facts;
   const framesPerPage = pageSize / FRAME_SIZE;
-  const buffer = new Uint8Array(CHUNK_PAGES * pageSize);
+  const chunkPages = Math.max(1, CHUNK_BYTES / pageSize);
+  const buffer = new Uint8Array(chunkPages * pageSize);
   let compared = 0;
   let changedByDump = 0;
   let wrong: PageVerdict["wrong"];
   let wrongPages = 0;
+  const differs = (frame: number, firstByte: () => number): void => {
+    if (mayDiffer(frame)) changedByDump++;
+    else {
+      wrongPages++;
+      wrong ??= { physical: frame * FRAME_SIZE, byte: firstByte() };
+    }
+  };
   for (const { first, count } of core.saved) {
-    for (let at = first; at < first + count; at += CHUNK_PAGES) {
-      const pages = Math.min(CHUNK_PAGES, first + count - at);
-      core.readPages(at, pages, buffer);
+    const end = first + count;
+    compared += count;
+    for (let at = first; at < end;) {
+      const data = core.nextData(at, end);
+      for (let frame = at * framesPerPage; frame < data * framesPerPage; frame++)
+        if (!snapshot.matches(frame, HOLE)) differs(frame, () => snapshot.firstDifference(frame, HOLE));
+      const pages = Math.min(chunkPages, end - data);
+      if (pages > 0) core.readPages(data, pages, buffer);
       for (let i = 0; i < pages * framesPerPage; i++) {
-        const frame = at * framesPerPage + i;
+        const frame = data * framesPerPage + i;
         const bytes = buffer.subarray(i * FRAME_SIZE, (i + 1) * FRAME_SIZE);
-        if (snapshot.holds(frame, bytes)) continue;
-        if (mayDiffer(frame)) changedByDump++;
-        else {
-          wrongPages++;
-          wrong ??= { physical: frame * FRAME_SIZE, byte: snapshot.differenceIn(frame, bytes) };
-        }
+        if (!snapshot.holds(frame, bytes)) differs(frame, () => snapshot.differenceIn(frame, bytes));
       }
-      compared += pages;
+      at = data + pages;
     }
   }
   return { compared, changedByDump, wrong, wrongPages };

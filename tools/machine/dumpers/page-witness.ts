@@ -2,16 +2,18 @@
 import type { CoreReader } from "../../../diskdump/cores/core.ts";
 import { FRAME_SIZE, HOLE } from "../../../emulator/memory/pool.ts";
 import type { PhysicalMemory } from "../../../emulator/memory/memory.ts";
+import type { SlotTable } from "../../../emulator/memory/slot-tables.ts";
 import type { RamSnapshot } from "../../trial/snapshot.ts";
 
 /** Keeps a reference to each page (flat ones: a copy) at the moment at which the dump copies it. */
 export class PageWitness {
   private readonly memory: PhysicalMemory;
-  /** Slot by page frame, and HOLE for zeroes; a share of each is ours. */
-  private readonly slots = new Map<number, number>();
+  /** Slot by page frame, and HOLE for zeroes or what the dump has not looked at; a share of each is ours. */
+  private readonly table: SlotTable;
 
   constructor(memory: PhysicalMemory) {
     this.memory = memory;
+    this.table = memory.pool.tables.take(memory.pages.slots.length);
   }
 
   see(pfn: number, pageSize: number): void {
@@ -23,23 +25,15 @@ export class PageWitness {
     const { memory } = this;
     const { pool } = memory;
     // A page that would not become smaller is taken a second time.
-    const before = this.slots.get(frame);
-    if (before !== undefined) pool.release(before);
-    this.slots.delete(frame);
-    if (frame < memory.flatBytes / FRAME_SIZE) {
-      this.slots.set(frame, pool.copyOf(frame));
-      return;
-    }
+    pool.release(this.table.slots[frame]!);
     // A page that nobody has read lies in its backing still, and nobody can have changed it.
-    const slot = memory.pages.slotOf(frame);
-    if (slot === HOLE) return;
-    pool.share(slot);
-    this.slots.set(frame, slot);
+    const flat = frame < memory.flatBytes / FRAME_SIZE;
+    this.table.set(frame, flat ? pool.copyOf(frame) : pool.share(memory.pages.slotOf(frame)));
   }
 
   /** True when the page, as the dump took it, was no more what it had been at the freeze. */
   changed(frame: number, snapshot: RamSnapshot): boolean {
-    return !snapshot.matches(frame, this.slots.get(frame) ?? HOLE);
+    return !snapshot.matches(frame, this.table.slots[frame]!);
   }
 
   /**
@@ -50,8 +44,10 @@ export class PageWitness {
     const { pageSize } = core.facts;
     const page = new Uint8Array(pageSize);
     const frames = pageSize / FRAME_SIZE;
-    for (const [frame, slot] of this.slots) {
-      if (snapshot.matches(frame, slot)) continue;
+    const { slots } = this.table;
+    for (let frame = 0; frame < slots.length; frame++) {
+      const slot = slots[frame]!;
+      if (slot === HOLE || snapshot.matches(frame, slot)) continue;
       core.readPages(Math.floor(frame / frames), 1, page);
       const at = (frame % frames) * FRAME_SIZE;
       if (Buffer.compare(this.memory.pool.bytes(slot), page.subarray(at, at + FRAME_SIZE)) !== 0) {
