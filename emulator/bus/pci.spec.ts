@@ -105,3 +105,23 @@ test("the interrupt line reports changes only, with the number the firmware gave
   expect(seen).toEqual(["5 true", "5 false"]);
   expect(() => bus.plug(new Card([]), 8, 5, () => {})).toThrow("pci: slot 1.0 is taken");
 });
+
+test("a line that cards share is asserted until the last of them lets go", () => {
+  const bus = new PciBus();
+  const cards = [new Card([]), new Card([]), new Card([])];
+  const log: [number, boolean][] = [];
+  cards.forEach((card, i) => bus.plug(card, i << 3, i < 2 ? 16 : 17, (irq, asserted) => log.push([irq, asserted])));
+  cards[0]!.drive(true);
+  cards[1]!.drive(true);
+  cards[0]!.drive(false);
+  cards[2]!.drive(true);
+  cards[0]!.drive(true);
+  expect(log).toEqual([
+    [16, true],
+    [17, true],
+  ]);
+  cards[1]!.drive(false);
+  cards[0]!.drive(false);
+  expect(log.at(-1)).toEqual([16, false]);
+  expect(log).toHaveLength(3);
+});

@@ -180,8 +180,13 @@ export class PciBus {
   private readonly slots = new Map<number, PciDevice>();
   private nextMemory = 0xfe000000;
   private nextIo = 0x2000;
+  /** By line: how many devices assert it. INTx is level-triggered and wired together (PCI 2.2, 2.2.6): it falls with the last. */
+  private readonly asserting: number[] = [];
 
-  /** Plugs a device into `devfn`, assigns its BARs and tells it which interrupt line (irq number) it drives. */
+  /**
+   * Plugs a device into `devfn`, assigns its BARs and tells it which interrupt line (irq number) it drives. Devices may share one:
+   * `setLine` is called when the line as a whole changes.
+   */
   plug(device: PciDevice, devfn: number, irq: number, setLine: (irq: number, asserted: boolean) => void): void {
     if (this.slots.has(devfn)) throw new Error(`pci: slot ${devfn >> 3}.${devfn & 7} is taken`);
     this.slots.set(devfn, device);
@@ -199,7 +204,11 @@ export class PciBus {
       }
     });
     device.config.setUint8(0x3c, irq);
-    device.onInterruptLine = (asserted) => setLine(irq, asserted);
+    device.onInterruptLine = (asserted) => {
+      const before = this.asserting[irq] ?? 0;
+      const now = (this.asserting[irq] = before + (asserted ? 1 : -1));
+      if (now === 0 || before === 0) setLine(irq, asserted);
+    };
     device.onLegacyLine = setLine;
   }
 

@@ -232,9 +232,15 @@ export function takeInterrupts(c: Cpu): Running {
   return finished();
 }
 
-function* takeFurtherInterrupts(c: Cpu, handling: Running): Generator<void, void, void> {
-  yield* handling;
-  yield* takeInterrupts(c);
+/** A loop like its caller's, not a call of it: a storm of a hundred thousand interrupts must not become as many nested iterators. */
+function* takeFurtherInterrupts(c: Cpu, first: Running): Generator<void, void, void> {
+  yield* first;
+  while (c.interruptsEnabled) {
+    const vector = c.apic.acknowledge(c.clock);
+    if (vector < 0) return;
+    c.interruptsEnabled = false;
+    yield* c.onInterrupt(vector);
+  }
 }
 
 /** Busy for `ns`: time passes, events happen, interrupts are taken if enabled. What udelay comes down to. */

@@ -74,6 +74,64 @@ describe.each(["mptspi", "mptsas", "sym53c8xx", "ide"])("--adapter %s", (adapter
   });
 });
 
+/** The dump's disk on the first adapter, the load's on the second; one interrupt line for both. */
+const sharedLine = (first: string, second: string): string[] => [
+  `adapters=[{type: ${first}, irq: 16, disks: [{size: 1GiB, partitions: [{startSector: 64, sectors: 160000}]}]}, ` +
+    `{type: ${second}, irq: 16, disks: [{size: 1GiB, partitions: [{startSector: 63, sectors: 2000000}]}]}]`,
+  "load.perDisk=8",
+];
+
+describe("two adapters on one interrupt line", () => {
+  test.each(["mptfusion", "sym53c8xx"])(
+    "the one that %s does not drive yet asserts it for ever, and the handlers of 2004 claim every interrupt: a livelock, irqpoll or not",
+    (first) => {
+      for (const irqpoll of [true, false]) {
+        const lines = [...sharedLine(first, "mptfusion"), "dump.devices=[/dev/sda1]", "limits.virtualTime=13s"];
+        const { record } = trial(7, "dump.dumper=kdump", `kdump.irqpoll=${irqpoll}`, ...lines);
+        expect(record).toMatchObject({ outcome: "hang", dumpedPages: 0 });
+        expect(record.cause).toMatch(/^the dump waits for interrupt line 16 to fall: mptfusion\d of the dead kernel/);
+      }
+    },
+    30_000,
+  );
+
+  test("no livelock where the loud one is probed first", () => {
+    const loudFirst =
+      "adapters=[{irq: 16, disks: [{size: 1GiB, partitions: [{startSector: 63, sectors: 2000000}]}]}, " +
+      "{irq: 16, disks: [{size: 1GiB, partitions: [{startSector: 64, sectors: 160000}]}]}]";
+    const { record } = trial(7, "dump.dumper=kdump", "dump.devices=[/dev/sdb1]", "load.perDisk=8", loudFirst);
+    expect(record.outcome).toBe("complete");
+  });
+
+  test("mkdump's mini kernel has the driver of its disk alone, for which that disk has another name", () => {
+    const adapters =
+      "adapters=[{type: sym53c8xx, disks: [{size: 1GiB, partitions: [{startSector: 63, sectors: 2000000}]}]}, " +
+      "{type: mptfusion, disks: [{size: 1GiB, partitions: [{startSector: 64, sectors: 160000}]}]}]";
+    const result = trial(7, "dump.dumper=mkdump", "dump.devices=[/dev/sdb1]", adapters);
+    expect(result.record.outcome).toBe("complete");
+    const mini = text(result).split("Brought up 1 CPUs")[1]!;
+    expect(mini).toContain("Attached scsi disk sda");
+    expect(mini).not.toMatch(/sym0|disk sdb/);
+  });
+});
+
+test("reads that were under way land in the old memory while the capture kernel boots, and the dump has what they brought", () => {
+  // A small partition: what is read had been written, and differs from what the buffer held.
+  const disk = "{size: 1GiB, partitions: [{startSector: 64, sectors: 160000}, {startSector: 160064, sectors: 1024}]}";
+  const busy = [
+    `adapters=[{disks: [${disk}]}]`,
+    "dump.devices=[/dev/sda1]",
+    "load.devices=[/dev/sda2]",
+    "load.perDisk=8",
+  ];
+  const mix = "load.mix={bufferedWrite: 0, fsync: 0, directRead: 4, directWrite: 1}";
+  for (const dumper of ["kdump", "mkdump"]) {
+    const { record } = trial(7, `dump.dumper=${dumper}`, ...busy, mix, "crash.at.time=1s", "crash.initTargets=monarch");
+    expect(record).toMatchObject({ outcome: "complete", findings: [] });
+    expect(record.changedPages).toBeGreaterThan(0);
+  }
+});
+
 test("a panic inside the crash path finds kexec_lock taken: there is no second try", () => {
   const result = runTrial(loadScenario("learn", ["dump.dumper=kdump"]), 7, {
     onPhase: (phase) => {

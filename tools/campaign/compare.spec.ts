@@ -5,7 +5,7 @@ import { comparisonText, differencesBetween } from "./compare.ts";
 const record = (seed: number, traceHash: string, partitionDigest = "d"): TrialRecord => ({
   ...{ scenario: "learn", scenarioRef: "learn", overrides: [], scenarioHash: "h", dumper: "diskdump" },
   ...{ adapter: "mptfusion", seed, outcome: "complete", cause: null, traceHash, virtualNs: 1, hostMs: seed },
-  ...{ crash: null, findings: [], dumpedPages: 3, partitionDigest, version: "v", command: "c" },
+  ...{ crash: null, findings: [], dumpedPages: 3, changedPages: 0, partitionDigest, version: "v", command: "c" },
   ...{ dumpedBytes: 12288, dumpVirtualNs: 5, blocked: null, load: null },
 });
 

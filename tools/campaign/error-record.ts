@@ -23,6 +23,7 @@ export function simulatorErrorRecord(scenario: Scenario, seed: number, error: un
     crash: null,
     findings: [],
     dumpedPages: 0,
+    changedPages: null,
     dumpedBytes: null,
     dumpVirtualNs: null,
     blocked: null,

@@ -26,7 +26,7 @@ import { flatBytesFor } from "./crash-region.ts";
 import { imageBaseOf, memoryMapOf } from "./memory-map.ts";
 
 const SECTOR = 512;
-/** Adapters sit in PCI slots from this one on, one interrupt line each. */
+/** Adapters sit in PCI slots from this one on, one interrupt line each while there are lines, and unless they are to share one. */
 const FIRST_SLOT = 3;
 const FIRST_IRQ = 16;
 
@@ -237,9 +237,9 @@ export function buildMachine(scenario: Scenario, seed: number): BareMachine {
 }
 
 /** Slot and interrupt line of the n-th adapter. */
-export const placeOf = (n: number): { readonly devfn: number; readonly irq: number } => ({
+export const placeOf = (n: number, irq = FIRST_IRQ + (n % 8)): { readonly devfn: number; readonly irq: number } => ({
   devfn: (FIRST_SLOT + n) << 3,
-  irq: FIRST_IRQ + (n % 8),
+  irq,
 });
 
 /** Builds the machine of a scenario. Throws a UsageError for what cannot be built. */
@@ -254,7 +254,7 @@ export function buildHardware(scenario: Scenario, seed: number): Hardware {
       disks.set(disk.device, made);
       return made;
     });
-    const place = placeOf(i);
+    const place = placeOf(i, adapter.irq);
     for (const line of chip.identity.legacyIrqs ?? []) machine.ioApic.entry(line).level = false;
     machine.pci.plug(chip, place.devfn, place.irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
     return { scenario: adapter, chip, ...place, disks: own };

@@ -107,6 +107,7 @@ export interface ScenarioDocument {
 export interface AdapterDocument {
   type?: string;
   model?: string;
+  irq?: number;
   disks?: DiskDocument[];
 }
 

@@ -175,7 +175,8 @@ function resolveAdapters(documents: readonly AdapterDocument[]): AdapterScenario
       const device = diskNames === "hd" ? ideDiskName(id) : diskName(disksBefore++);
       return resolveDisk(disk, device, id, diskDefaults);
     });
-    resolved[place] = { type, model, name: `${type}${number}`, disks };
+    const { irq } = document;
+    resolved[place] = { type, model, name: `${type}${number}`, ...(irq === undefined ? {} : { irq }), disks };
   }
   return resolved;
 }

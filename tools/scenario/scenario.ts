@@ -73,6 +73,8 @@ export interface AdapterScenario {
   readonly model: string;
   /** What crash points and records call it: its type and place among its kind, "mptfusion0". */
   readonly name: string;
+  /** Its interrupt line, 16 to 23, when it is not to be the one of its place; two that name the same share it. */
+  readonly irq?: number;
   readonly disks: readonly DiskScenario[];
 }
 

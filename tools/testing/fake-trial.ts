@@ -25,6 +25,7 @@ export function fakeRecord(scenario: Scenario, seed: number, over: Partial<Trial
     },
     findings: [],
     dumpedPages: 100,
+    changedPages: 0,
     dumpedBytes: 103 * 4096,
     dumpVirtualNs: 2_000_000_000 + seed,
     blocked: null,

@@ -275,6 +275,7 @@ function recordOf(
       : null,
     findings: [...kernel.reports],
     dumpedPages: dump.pagesWritten,
+    changedPages: judgement.verdict?.changedByDump ?? null,
     dumpedBytes: dump.bytesWritten ?? null,
     dumpVirtualNs: crash ? (dump.endedAtNs ?? hardware.machine.now()) - crash.ns : null,
     blocked: blockedOf(lab, witness, dump),

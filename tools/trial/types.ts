@@ -51,6 +51,11 @@ export interface TrialRecord {
   readonly findings: readonly string[];
   /** Pages of RAM saved. */
   readonly dumpedPages: number;
+  /**
+   * Pages in the dump that were no more as at the freeze when their turn came, and had a right to it: the dumper's own, those that
+   * a kernel that is not frozen, or a device, wrote. null when nothing was compared.
+   */
+  readonly changedPages: number | null;
   /** Bytes that the dump put on its device or wire, headers and all; null when the dumper does not count them. */
   readonly dumpedBytes: number | null;
   /** Virtual time from the crash to the end of the dump, or of the trial when the dump has no end; null when there was no crash. */

@@ -10,6 +10,8 @@ export interface CrashKernelKind {
   readonly backup: boolean;
   /** The dump is written from where it lies, not through /proc/vmcore and a copy. */
   readonly direct: boolean;
+  /** The capture kernel has the driver of the dump device and no other. */
+  readonly oneDriver: boolean;
 }
 
 export class CrashDump {

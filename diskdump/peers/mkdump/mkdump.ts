@@ -2,4 +2,4 @@
 import type { CrashKernelKind } from "../kdump/crash-dump.ts";
 
 /** No copy of low memory: the mini kernel stays out of it. No /proc/vmcore: pages are written from where they lie. */
-export const MKDUMP: CrashKernelKind = { name: "mkdump", backup: false, direct: true };
+export const MKDUMP: CrashKernelKind = { name: "mkdump", backup: false, direct: true, oneDriver: true };

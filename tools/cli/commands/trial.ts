@@ -137,6 +137,11 @@ function seconds(ns: number): string {
   return (ns / 1e9).toFixed(6);
 }
 
+function savedText({ dumpedPages, changedPages }: TrialRecord): string {
+  const changed = changedPages ? `; ${changedPages} had changed since the freeze` : "";
+  return `${dumpedPages} pages${changed}`;
+}
+
 function summary(record: TrialRecord): string {
   const { crash } = record;
   const rows: [string, string][] = [
@@ -148,7 +153,7 @@ function summary(record: TrialRecord): string {
     ["outcome", record.outcome],
     ...(record.cause === null ? [] : ([["cause", record.cause]] as [string, string][])),
     ...record.findings.map((finding): [string, string] => ["finding", finding]),
-    ["saved", `${record.dumpedPages} pages`],
+    ["saved", savedText(record)],
     ...(record.partitionDigest === undefined ? [] : ([["digest", record.partitionDigest]] as [string, string][])),
     ["time", `${seconds(record.virtualNs)} s virtual, ${(record.hostMs / 1000).toFixed(2)} s here`],
     ["version", record.version],

@@ -14,20 +14,24 @@ import { M } from "../../../kernel-sim/abi/ram.ts";
 import { K } from "../../../kernel-sim/core/kernel.ts";
 import { sd_attach_all } from "../../../kernel-sim/scsi/sd.ts";
 import { compareCore, type PageVerdict } from "../../trial/oracle.ts";
+import { dumpAdapterType, nameWithOneDriver } from "../../scenario/devices.ts";
 import type { RamSnapshot } from "../../trial/snapshot.ts";
 import { ADAPTERS } from "../adapters.ts";
 import { crashRegionOf } from "../crash-region.ts";
 import type { Blocked, DumperKind, DumperRun, DumpReport } from "../dumper.ts";
 import type { Lab } from "../lab.ts";
+import { watchProgress } from "./progress.ts";
 
-const KDUMP: CrashKernelKind = { name: "kdump", backup: true, direct: false };
+const KDUMP: CrashKernelKind = { name: "kdump", backup: true, direct: false, oneDriver: false };
 
 export const kdump: DumperKind = { start: (lab) => start_kexec(lab, KDUMP) };
 export const mkdump: DumperKind = { start: (lab) => start_kexec(lab, MKDUMP) };
 
-/** A second kernel's drivers: those of the first. */
-export function* probe_adapters(lab: Lab): Generator<void, void, void> {
-  const drivers = [...new Set(lab.scenario.adapters.map(({ type }) => ADAPTERS[type]!))];
+/** A second kernel's drivers: those of the first, or the dump device's alone. */
+export function* probe_adapters(lab: Lab, onlyOfDump = false): Generator<void, void, void> {
+  const own = dumpAdapterType(lab.scenario);
+  const types = lab.scenario.adapters.map(({ type }) => type).filter((type) => !onlyOfDump || type === own);
+  const drivers = [...new Set(types)].map((type) => ADAPTERS[type]!);
   for (const { loadModules } of drivers) loadModules();
   for (const { probe } of drivers) yield* probe();
   yield* sd_attach_all();
@@ -38,13 +42,14 @@ function* start_kexec(lab: Lab, kind: CrashKernelKind): Generator<void, DumperRu
   K.modules.load("kexec");
   const { machine, cpus, map } = K;
   const region = crashRegionOf(scenario)!;
+  const { device } = lab.dumpPartitions[0]!;
   const noteBytes = cpuNotes({ model: map.model, cpus: [{ task: 0n }] } as never).length;
   const notesAt = K.static("crash_notes", array(char, noteBytes * cpus.length));
   const dump = new CrashDump({
     ...{ kind, kernel: K, noteBytes, lockAt: K.static("kexec_lock", int) },
     notes: cpus.map((c) => notesAt + c.id * noteBytes),
-    probe: () => probe_adapters(lab),
-    target: lab.dumpPartitions[0]!.device.replace("/dev/", ""),
+    probe: () => probe_adapters(lab, kind.oneDriver),
+    target: (kind.oneDriver ? nameWithOneDriver(scenario, device) : device).replace("/dev/", ""),
   });
   const { kdump: keys } = scenario;
   const commandLine = [
@@ -75,6 +80,8 @@ function* start_kexec(lab: Lab, kind: CrashKernelKind): Generator<void, DumperRu
   dump.onFreeze = () => {
     lab.onFreeze("anything");
     machine.memory.onDeviceWrite = (address, length) => run.note(address, length);
+    // What the capture kernel says while it probes is progress, too.
+    watchProgress(machine, () => dump.pagesWritten + (dump.capture?.console.lines.length ?? 0));
   };
   K.crashdump.kexec = (regs) => crash_kexec(dump, regs);
   const { damageOffset } = keys;
@@ -121,7 +128,7 @@ class KdumpRun implements DumperRun {
   }
 
   report(): DumpReport {
-    const { stage, pagesWritten, bytesWritten, target, capture } = this.dump;
+    const { stage, pagesWritten, bytesWritten, capture } = this.dump;
     let { result, reason } = this.dump;
     const crash = result === "running" ? capture?.crash : undefined;
     const died = crash?.reason;
@@ -134,7 +141,7 @@ class KdumpRun implements DumperRun {
       endedAtNs = secondCrash.ns;
     }
     return {
-      ...{ stage, pagesWritten, bytesWritten, device: `/dev/${target}`, handedTo: undefined },
+      ...{ stage, pagesWritten, bytesWritten, device: this.lab.dumpPartitions[0]!.device, handedTo: undefined },
       ...(endedAtNs === undefined ? {} : { endedAtNs }),
       result: died === undefined ? result : "incomplete",
       reason: died === undefined ? reason : `the capture kernel died in stage "${stage}": ${died}`,
@@ -143,9 +150,24 @@ class KdumpRun implements DumperRun {
 
   blockedOn(): Blocked | undefined {
     const { damaged } = this.dump;
-    return damaged === undefined
-      ? undefined
-      : { on: "nothing", because: `the purgatory loops: ${damaged}`, function: "purgatory" };
+    if (damaged !== undefined)
+      return { on: "nothing", because: `the purgatory loops: ${damaged}`, function: "purgatory" };
+    return this.storm();
+  }
+
+  /** A level that nobody quiets: the capture kernel's CPU goes from one interrupt to the next. */
+  private storm(): Blocked | undefined {
+    const { capture } = this.dump;
+    if (!capture || capture.percpu[capture.bootCpu.id]!.hardirqDepth === 0) return undefined;
+    const { ioApic } = this.lab.hardware.machine;
+    const loud = this.lab.hardware.adapters.filter(({ chip, irq }) => chip.interruptLine && !ioApic.entry(irq).masked);
+    if (loud.length === 0) return undefined;
+    const names = loud.map(({ scenario }) => scenario.name).join(" and ");
+    return {
+      on: `interrupt line ${loud[0]!.irq} to fall`,
+      because: `${names} of the dead kernel asserts it, and what shares it claims every interrupt`,
+      function: undefined,
+    };
   }
 
   judge(snapshot: RamSnapshot): PageVerdict {
