@@ -199,7 +199,8 @@ export class PhaseTarget {
       this.again();
       return;
     }
-    this.messagesIn.shift();
+    if (this.messagesIn.length === 1) this.messagesIn.pop();
+    else this.messagesIn.shift();
     this.sent = 0;
     this.lastMessage = message;
     if (message[0] === MESSAGE.saveDataPointer) this.task!.saved = this.task!.pointer;
@@ -221,8 +222,13 @@ export class PhaseTarget {
 
   private start(length: number): void {
     const { lun, tag, device } = this;
-    const repeated = this.tasks.some((task) => task.state !== "free" && task.lun === lun && task.tag === tag);
-    const task = this.freeTask();
+    let task: PortTask | undefined;
+    let repeated = false;
+    for (const other of this.tasks) {
+      if (other.state === "free") task ??= other;
+      else if (other.lun === lun && other.tag === tag) repeated = true;
+    }
+    task ??= this.makeTask();
     task.lun = lun;
     task.tag = tag;
     task.mayDisconnect = this.mayDisconnect;
@@ -236,9 +242,7 @@ export class PhaseTarget {
     this.proceed();
   }
 
-  private freeTask(): PortTask {
-    const found = this.tasks.find(({ state }) => state === "free");
-    if (found) return found;
+  private makeTask(): PortTask {
     const task = new PortTask(this.pool, this.tasks.length, (command) => this.done(command));
     task.command.wantData = (command) => this.wantData(this.tasks[command.tag]!);
     this.tasks.push(task);

@@ -46,8 +46,9 @@ export class PortTask {
   /** Makes the command ready for the disk from the bytes that came over the bus. */
   begin(cdb: Uint8Array, length: number): void {
     const { command } = this;
-    command.cdb.set(cdb.subarray(0, length));
-    command.cdb.fill(0, length);
+    // By hand: a dozen bytes are not worth a subarray.
+    const to = command.cdb;
+    for (let i = 0; i < to.length; i++) to[i] = i < length ? cdb[i]! : 0;
     command.cdbLength = length;
     command.lun = this.lun;
     const spec = commandByOpcode(cdb[0]!);

@@ -40,6 +40,8 @@ export class ScsiBus {
   private readonly targets: (PhaseTarget | undefined)[] = new Array<undefined>(WIDE_IDS).fill(undefined);
   /** Targets that wait to reselect the initiator, first come first. */
   private readonly wanting: PhaseTarget[] = [];
+  /** Since when a target waits for that; meaningful while one does. */
+  wantedSince = 0;
   /** The target that has the bus. */
   connected: PhaseTarget | undefined;
   phase: number = PHASE.dataOut;
@@ -104,6 +106,7 @@ export class ScsiBus {
   /** A target asks to reselect the initiator. */
   want(target: PhaseTarget): void {
     if (this.wanting.includes(target)) return;
+    if (this.wanting.length === 0) this.wantedSince = this.now;
     this.wanting.push(target);
     if (this.free) this.initiator.busChanged();
   }

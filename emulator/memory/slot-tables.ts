@@ -3,6 +3,8 @@
 
 /** Entries whose being written is noted together: 4 KiB of a table. */
 const CHUNK_SHIFT = 10;
+/** Entries of a table for which native calls cost more than they save; less than a chunk. */
+const SMALL = 32;
 
 /** A table of slots that knows where it was written. Whoever writes to `slots` notes it in `written`. */
 export class SlotTable {
@@ -36,6 +38,12 @@ export class SlotTable {
   /** All entries become 0, at the price of those that were written. */
   clear(): void {
     const { slots, written } = this;
+    if (slots.length <= SMALL) {
+      // By hand: a disk's buffer is emptied with every command.
+      for (let i = 0; i < slots.length; i++) slots[i] = 0;
+      written[0] = 0;
+      return;
+    }
     for (let chunk = written.indexOf(1); chunk >= 0; chunk = written.indexOf(1, chunk + 1)) {
       slots.fill(0, chunk << CHUNK_SHIFT, (chunk + 1) << CHUNK_SHIFT);
       written[chunk] = 0;

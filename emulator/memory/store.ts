@@ -189,7 +189,8 @@ export class PageStore implements ByteStore {
     this.holdsFrames = false;
     if (this.untouched === HOLE) this.table.clear();
     else this.table.fill(UNREAD, 0, this.slots.length);
-    this.layers.length = this.untouched === HOLE ? 0 : 1;
+    const layers = this.untouched === HOLE ? 0 : 1;
+    if (this.layers.length > layers) this.layers.length = layers;
   }
 }
 

@@ -11,6 +11,8 @@ const SET = 3;
 
 export class BusInstructions {
   private readonly scripts: Scripts;
+  /** When the arbitration that is under way began. */
+  private arbitratesFrom = 0;
 
   constructor(scripts: Scripts) {
     this.scripts = scripts;
@@ -41,14 +43,14 @@ export class BusInstructions {
 
   private readonly select = (): boolean => {
     const { scripts } = this;
-    const { bus, events, memory, regs } = scripts.parts;
+    const { bus, memory, regs } = scripts.parts;
     if (bus.reselecting) {
       this.beReselected();
       scripts.dsp = this.alternate;
       return true;
     }
     if (!bus.free) return scripts.waitForChange(this.select);
-    if (!scripts.atItsTime(this.select)) return false;
+    // Arbitration begins ahead of the calendar: nothing outside notices before it has ended.
     if ((scripts.w0 & 0x02000000) !== 0) {
       // Table indirect: SCNTL3, id, SXFER from the highest byte down.
       const entry = memory.read32((scripts.dsa + signed24(scripts.w0)) >>> 0);
@@ -57,13 +59,19 @@ export class BusInstructions {
       regs[SYM.SDID] = (entry >>> 16) & 0x0f;
       regs[SYM.SXFER] = (entry >>> 8) & 0xff;
     } else regs[SYM.SDID] = (scripts.w0 >>> 16) & 0x0f;
-    return scripts.waitUntil(events.now + ARBITRATION_NS, this.arbitrated);
+    this.arbitratesFrom = scripts.time;
+    return scripts.waitUntil(scripts.time + ARBITRATION_NS, this.arbitrated);
   };
 
   private readonly arbitrated = (): boolean => {
     const { scripts } = this;
     const { bus, regs, trace, selectionUnanswered } = scripts.parts;
     if (!bus.free) return this.select();
+    // A target that had wanted the bus before arbitration began has won it.
+    if (bus.reselecting && bus.wantedSince < this.arbitratesFrom) {
+      scripts.time = this.arbitratesFrom;
+      return this.select();
+    }
     const id = regs[SYM.SDID]!;
     const attention = (scripts.w0 & 0x01000000) !== 0;
     trace("select", id, attention ? 1 : 0);

@@ -49,6 +49,8 @@ export class ScriptsDecoder {
   readonly translated: Uint8Array;
   /** One of those has been written. */
   onTranslatedWritten: () => void = () => {};
+  /** How often that was so. */
+  forgettings = 0;
   /** The bus address for which `ops` hold. */
   private base = 0;
 
@@ -66,6 +68,7 @@ export class ScriptsDecoder {
 
   private forgetTranslated(): void {
     this.translated.fill(0);
+    this.forgettings++;
     this.onTranslatedWritten();
   }
 

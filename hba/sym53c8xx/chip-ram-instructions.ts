@@ -1,6 +1,7 @@
 // SCRIPTS in on-chip RAM, where a driver's own lie: decoded once, run in one loop that keeps its state in local variables.
 import { OP, signed24, TRANSFER } from "./chip-decoder.ts";
 import { HOST_READ_NS, HOST_WRITE_NS, NEAR_FETCH_NS, NEAR_NS } from "./chip-memory.ts";
+import { LEFT } from "./chip-stretch.ts";
 import type { Scripts } from "./chip-scripts.ts";
 import { SYM } from "./registers.ts";
 
@@ -22,21 +23,18 @@ export class RamInstructions {
    */
   execute(): boolean {
     const { scripts } = this;
-    const { memory, words, regs, decoder, translator, events } = scripts;
+    const { memory, words, regs, decoder, translator } = scripts;
     const { ops } = decoder;
-    const { stretches, spans, exitDsp, exitNs, exitCount, exitLast, exitReturns } = translator;
+    const { stretches, spans } = translator;
     const { ram32 } = memory;
     const { bus, registers } = scripts.parts;
-    let { now } = events;
-    scripts.sliceStart = now;
-    let end = scripts.sliceEnd;
     const base = scripts.parts.ramBase();
     decoder.moveTo(base);
     const outside = ~(4 * ram32.length - 1) | 3;
     const { flatBytes } = memory;
     let { i32 } = memory.host.pool;
-    let slice = end - now;
-    let ahead = scripts.time - now;
+    let ahead = scripts.beginSlice();
+    let { slice, sliceStart: now } = scripts;
     let dsp = words[DSP]!;
     let count = 0;
     /** Number of the last instruction, while the registers do not show it yet. */
@@ -47,14 +45,18 @@ export class RamInstructions {
       const inRam = (offset & outside) === 0;
       const stretch = inRam ? stretches[at]! : null;
       if (stretch !== null && ahead + spans[at]! < slice) {
-        const exit = stretch(i32, flatBytes, ahead);
-        const executed = exitCount[exit]!;
-        if (executed > 0) {
-          count += executed;
-          ahead += exitNs[exit]!;
-          last = exitLast[exit]!;
-          dsp = exitReturns[exit] !== 0 ? words[TEMP]! : exitDsp[exit]!;
-          if (scripts.running) continue;
+        if (count !== 0) {
+          scripts.inRow += count;
+          count = 0;
+        }
+        const left = stretch(i32, flatBytes, ahead, slice);
+        if (left === LEFT.stopped) return false;
+        if (left === LEFT.goingOn) {
+          ({ ahead, slice, last, next: dsp, sliceStart: now } = scripts);
+          if (scripts.running) {
+            ({ i32 } = memory.host.pool);
+            continue;
+          }
           scripts.show(last, dsp);
           return false;
         }
@@ -115,7 +117,7 @@ export class RamInstructions {
           }
           case OP.transferOnPhaseWhenRequested: {
             const { requestAt } = bus;
-            if (bus.connected === undefined || scripts.ackHeld || requestAt >= end) {
+            if (bus.connected === undefined || scripts.ackHeld || requestAt >= now + slice) {
               last = before;
               break;
             }
@@ -188,11 +190,8 @@ export class RamInstructions {
       }
       last = -1;
       count = 0;
-      ({ now } = events);
-      scripts.sliceStart = now;
-      end = scripts.sliceEnd;
-      slice = end - now;
-      ahead = scripts.time - now;
+      ahead = scripts.beginSlice();
+      ({ slice, sliceStart: now } = scripts);
       dsp = words[DSP]!;
       ({ i32 } = memory.host.pool);
     }

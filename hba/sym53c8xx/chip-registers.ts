@@ -110,6 +110,7 @@ export class RegisterFile {
 
   /** A host's read of 1, 2 or 4 bytes. */
   readHost(offset: number, size: number): number {
+    if (size === 1) return this.readByte(offset, 1);
     if (size === 2 && offset === SYM.SIST0) return this.parts.interrupts.readSistWord();
     let value = 0;
     for (let i = size - 1; i >= 0; i--) value = value * 256 + this.readByte(offset + i, size);

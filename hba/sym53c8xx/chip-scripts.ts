@@ -13,6 +13,7 @@ import type { Interrupts } from "./chip-interrupts.ts";
 import { INSTRUCTION_NS, NEAR_FETCH_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
 import type { SymProfile } from "./chip-profile.ts";
 import { RamInstructions } from "./chip-ram-instructions.ts";
+import { LEFT } from "./chip-stretch.ts";
 import { TransferControl } from "./chip-transfer-control.ts";
 import { ScriptsTranslator } from "./chip-translator.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
@@ -75,6 +76,12 @@ export class Scripts {
   time = 0;
   /** Where the calendar is: whole times are counted from here, because small numbers are cheaper. */
   sliceStart = 0;
+  /** Its length as far as instructions may begin in it. */
+  slice = 0;
+  // Where a stretch that was left goes on: ns from the slice's start, the next instruction, and the last (-1: registers show it).
+  ahead = 0;
+  next = 0;
+  last = -1;
   /** The instruction: its address and words, as signed numbers. */
   at = 0;
   w0 = 0;
@@ -166,6 +173,23 @@ export class Scripts {
   get sliceEnd(): number {
     const { now, quietUntil, nextAt } = this.events;
     return Math.max(now + SLICE_NS, Math.min(quietUntil, nextAt, now + MAXIMUM_SLICE_NS));
+  }
+
+  /** The slice that begins now. Returns how far ahead of it SCRIPTS are. */
+  beginSlice(): number {
+    const { now } = this.events;
+    this.sliceStart = now;
+    this.slice = this.sliceEnd - now;
+    return this.time - now;
+  }
+
+  /** A stretch is left, `count` instructions after it was entered or an instruction was interpreted. */
+  leave(count: number, ahead: number, last: number, next: number): number {
+    this.inRow += count;
+    this.ahead = ahead;
+    this.last = last;
+    this.next = next;
+    return LEFT.goingOn;
   }
 
   /** True when `ns` more fit into this slice: then what happens at its end may happen now. */
