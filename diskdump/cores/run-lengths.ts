@@ -89,6 +89,12 @@ const copyLiterals = (
     ]),
   );
 
+/** At the end of the source: returns the bytes that were made of it, or that they are too many. */
+const returnAtEnd = (isTooLong: readonly number[]): number[] => [
+  ...notLess(wasm.get(AT), wasm.get(LENGTH)),
+  ...wasm.ifThen([...wasm.i32(TOO_LONG), ...wasm.get(TO), ...isTooLong, ...wasm.select, ...wasm.return]),
+];
+
 const runModule = new WebAssembly.Module(
   emitModule([
     {
@@ -125,11 +131,7 @@ const runModule = new WebAssembly.Module(
               ]),
             ],
           ),
-          ...notLess(wasm.get(AT), wasm.get(LENGTH)),
-          ...wasm.ifThen([
-            ...[...wasm.i32(TOO_LONG), ...wasm.get(TO), ...notLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.select],
-            ...wasm.return,
-          ]),
+          ...returnAtEnd(notLess(wasm.get(TO), wasm.get(LENGTH))),
           ...[...byteAt(AT, IN), ...wasm.set(VALUE)],
           ...[...wasm.get(VALUE), ...wasm.i8x16Splat, ...wasm.set(VECTOR)],
           ...[...wasm.get(AT), ...wasm.set(END)],
@@ -178,11 +180,7 @@ const runModule = new WebAssembly.Module(
             [...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq],
             [...isMore(wasm.get(TO), wasm.get(ROOM)), ...wasm.i32Eqz],
           ),
-          ...notLess(wasm.get(AT), wasm.get(LENGTH)),
-          ...wasm.ifThen([
-            ...[...wasm.i32(TOO_LONG), ...wasm.get(TO), ...isMore(wasm.get(TO), wasm.get(ROOM)), ...wasm.select],
-            ...wasm.return,
-          ]),
+          ...returnAtEnd(isMore(wasm.get(TO), wasm.get(ROOM))),
           ...[...byteAt(AT, IN), ...wasm.set(VALUE), ...add(AT, wasm.i32(1))],
           ...[...notLess(wasm.get(TO), wasm.get(ROOM)), ...wasm.ifThen(give(TOO_LONG))],
           // A byte for itself, near the end.

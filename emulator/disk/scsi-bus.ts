@@ -40,8 +40,8 @@ export class ScsiBus {
   private readonly targets: (PhaseTarget | undefined)[] = new Array<undefined>(WIDE_IDS).fill(undefined);
   /** Targets that wait to reselect the initiator, first come first. */
   private readonly wanting: PhaseTarget[] = [];
-  /** Since when a target waits for that; meaningful while one does. */
-  wantedSince = 0;
+  /** Since when each of them waits. */
+  private readonly wantingSince: number[] = [];
   /** The target that has the bus. */
   connected: PhaseTarget | undefined;
   phase: number = PHASE.dataOut;
@@ -106,20 +106,33 @@ export class ScsiBus {
   /** A target asks to reselect the initiator. */
   want(target: PhaseTarget): void {
     if (this.wanting.includes(target)) return;
-    if (this.wanting.length === 0) this.wantedSince = this.now;
     this.wanting.push(target);
+    // By the calendar, not the time on the bus: the initiator may be ahead with something that is none of this target's business.
+    this.wantingSince.push(this.events.now);
     if (this.free) this.initiator.busChanged();
   }
 
   unwant(target: PhaseTarget): void {
-    const { wanting } = this;
-    if (wanting.length === 1 && wanting[0] === target) wanting.pop();
-    else if (wanting.includes(target)) wanting.splice(wanting.indexOf(target), 1);
+    const { wanting, wantingSince } = this;
+    const at = wanting.indexOf(target);
+    if (at < 0) return;
+    if (wanting.length === 1) {
+      wanting.pop();
+      wantingSince.pop();
+    } else {
+      wanting.splice(at, 1);
+      wantingSince.splice(at, 1);
+    }
   }
 
   /** True when the bus is free and a target arbitrates for it. */
   get reselecting(): boolean {
     return this.free && this.wanting.length > 0;
+  }
+
+  /** Since when the first of the targets that wait has wanted the bus; Infinity when none does. */
+  get wantedSince(): number {
+    return this.wantingSince[0] ?? Infinity;
   }
 
   /** The initiator answers the reselection of the target that wins arbitration. Returns its id. */
@@ -153,7 +166,7 @@ export class ScsiBus {
     this.connected = undefined;
     this.attention = false;
     this.requestAt = Infinity;
-    this.wanting.length = 0;
+    this.wanting.length = this.wantingSince.length = 0;
     for (const target of this.targets) target?.busReset();
   }
 }

@@ -119,7 +119,7 @@ export class StretchText {
   private settleLook(): void {
     if (this.lookLine < 0) this.firstSpan = this.ns;
     else {
-      const [line] = [this.lines[this.lookLine]!];
+      const line = this.lines[this.lookLine]!;
       const exit = line.slice(line.indexOf("return"));
       this.lines[this.lookLine] = `if (ahead + ${this.ns} >= slice) ${exit}`;
     }

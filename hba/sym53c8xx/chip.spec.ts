@@ -2,6 +2,7 @@
 // Method: small programs of our own, run against real disks on the chip's bus; no driver.
 import { describe, expect, test } from "vitest";
 import { extent10, filled } from "../../emulator/disk/test-initiator.ts";
+import { ARBITRATION_NS } from "../../emulator/disk/scsi-bus.ts";
 import { MESSAGE, PHASE } from "../../emulator/disk/scsi-phases.ts";
 import { SCRIPTS_RUNAWAY_LIMIT } from "./chip-scripts.ts";
 import { SYM, SYM_RAM_BAR, SYM_REGISTERS } from "./registers.ts";
@@ -440,6 +441,42 @@ describe("the SCSI bus", () => {
       .interrupt(2, sfbrIs(0x80))
       .interrupt(3);
     expect(wanted().run(program)).toBe(2);
+  });
+
+  test("of a selection and a target that wants the bus at about the same time, the one that began first wins", () => {
+    const program = new ScriptAssembler().label("start");
+    // SCRIPTS are ahead of the calendar when they come to the selection.
+    for (let i = 0; i < 20; i++) program.register(SYM.SCRATCHA, "and", 0x7f);
+    program.selectTable(0, "taken").interrupt(1).label("taken").interrupt(2);
+    /** Target 0 is on its way to wanting the bus; SCRIPTS stand still. */
+    const onItsWay = (): SymSpecHost => {
+      const host = new SymSpecHost("53c895a", [0, 1]);
+      host.prepare(0, extent10(READ, 99, 1), [0xc0]);
+      host.start(commandScript(false));
+      host.wait(100_000);
+      host.writeb(SYM.ISTAT0, 0x80);
+      host.writeb(SYM.ISTAT0, 0x00);
+      host.readb(SYM.DSTAT);
+      host.prepare(1, TEST_UNIT_READY, [0xc0]);
+      return host;
+    };
+    const scout = onItsWay();
+    while (!scout.chip.bus.reselecting) scout.events.fireNext();
+    const wantsAt = scout.events.now;
+    // How long after its start the program arbitrates, when nobody else wants the bus.
+    const alone = onItsWay();
+    const startedAt = alone.events.now;
+    let selectedAt = 0;
+    alone.tracing = true;
+    alone.trace = (_device, what) => void (what === "select" ? (selectedAt = alone.events.now) : 0);
+    expect(alone.run(program)).toBe(1);
+    const arbitratesAfter = selectedAt - ARBITRATION_NS - startedAt;
+    expect(arbitratesAfter).toBeGreaterThan(0);
+    for (let lead = -4000; lead <= 4000; lead += 100) {
+      const host = onItsWay();
+      host.wait(wantsAt - arbitratesAfter - lead - host.events.now);
+      expect([lead, host.run(program)]).toEqual([lead, lead >= 0 ? 1 : 2]);
+    }
   });
 
   test("a WAIT RESELECT after a selection that was lost to a target finds itself reselected, SIGP or not", () => {

@@ -54,6 +54,8 @@ export interface AdapterKind {
   readonly diskDefaults: DiskDefaults;
   /** A machine has room for one such adapter: its ports are the PC's own. */
   readonly alone?: boolean;
+  /** The interrupt lines that such an adapter has whatever a scenario says. */
+  readonly ownLines?: string;
 }
 
 /** SCSI parallel, wide: the adapter is id 7. */
@@ -92,6 +94,7 @@ export const ADAPTERS: Readonly<Record<string, AdapterKind>> = {
     diskNames: "hd",
     diskDefaults: ATA_DISK,
     alone: true,
+    ownLines: "14 and 15",
   },
 };
 

@@ -17,7 +17,10 @@ export function complaintsAboutChoices(document: ScenarioDocument): string[] {
   const complaints: string[] = [];
   const { crash, adapters } = document;
   if (!adapters) complaints.push("adapters: missing; a machine needs at least one adapter");
-  for (const [place, { type = DEFAULT_ADAPTER_TYPE, model }] of (adapters ?? []).entries()) {
+  for (const [place, { type = DEFAULT_ADAPTER_TYPE, model, irq }] of (adapters ?? []).entries()) {
+    if (irq !== undefined && ADAPTERS[type]?.ownLines) {
+      complaints.push(`adapters[${place}].irq: an ${type} adapter has lines of its own, ${ADAPTERS[type].ownLines}`);
+    }
     const models = modelsOf(type);
     if (model === undefined || models.includes(model)) continue;
     complaints.push(`adapters[${place}].model: expected one of ${models.join(", ")} for type ${type}; got "${model}"`);

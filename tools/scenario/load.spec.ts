@@ -170,6 +170,11 @@ describe("a mistake is named with its place", () => {
     ["a negative size", "memory: { size: -1 }", 'memory.size: expected a size like "8GiB"'],
     ["a number out of range", "cpus: 65", "cpus: expected a whole number from 1 to 64; got 65"],
     ["a fraction of a CPU", "cpus: 1.5", "cpus: expected an integer; got 1.5"],
+    [
+      "an interrupt line for an adapter that has its own",
+      "adapters: [{ type: ide, irq: 16, disks: [{ size: 1GiB }] }]",
+      "adapters[0].irq: an ide adapter has lines of its own, 14 and 15",
+    ],
     ["a missing key", "adapters: [{ disks: [{ writeCache: true }] }]", "adapters[0].disks[0].size: missing"],
     [
       "two moments",

@@ -165,7 +165,7 @@ class KdumpRun implements DumperRun {
     const names = loud.map(({ scenario }) => scenario.name).join(" and ");
     return {
       on: `interrupt line ${loud[0]!.irq} to fall`,
-      because: `${names} of the dead kernel asserts it, and what shares it claims every interrupt`,
+      because: `${names} asserts it, and no handler quiets it`,
       function: undefined,
     };
   }
