@@ -122,6 +122,17 @@ describe("the loop", () => {
     expect(machine.stopReason).toBe(TURN_LIMIT);
   });
 
+  test("stops soon after an event asked for it, also when a CPU is alone and nobody's clock holds it back", () => {
+    const machine = machineOf(1);
+    machine.start(machine.cpus[0]!, work(1e6), 0);
+    machine.events.arm(
+      makeEvent("enough", () => (machine.stopReason = "enough")),
+      5000,
+    );
+    expect(machine.run(1e9)).toBeLessThan(5500);
+    expect(machine.stopReason).toBe("enough");
+  });
+
   test("ends when nothing can happen any more: everybody halted with interrupts off", () => {
     const machine = machineOf(2);
     for (const c of machine.cpus) {

@@ -131,6 +131,8 @@ export class Machine implements CpuOwner, DeviceHost {
     events.quietUntil = c.idleUntil > c.clock ? c.idleUntil : c.clock;
     while (events.nextAt <= c.clock) events.fireNext();
     events.quietUntil = 0;
+    // A CPU that is alone has no other's clock to give way to.
+    if (this.stopReason !== undefined) this.shortenHorizon(c.clock);
     if (c.landAt <= c.clock && this.running === c && this.perform(c)) throw LOST;
     c.limit = Math.min(events.nextAt, c.landAt);
   }
