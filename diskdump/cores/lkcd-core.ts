@@ -10,6 +10,8 @@ import { ReadWindow } from "./read-window.ts";
 import { decodeRuns, encodeRuns } from "./run-lengths.ts";
 import { deflatePage, inflatePage } from "./zlib-page.ts";
 
+const HEADER_WINDOW_BYTES = 4096;
+
 /** Where the pages are: page frames ascend, `offsets` are those of their dump_page. */
 interface Placed {
   readonly saved: PageIndex;
@@ -36,9 +38,20 @@ function packedZeroes({ compression, pageSize }: LkcdHead): Buffer | undefined {
   return packed && Buffer.from(packed);
 }
 
+/** What is wrong with a page header; undefined when nothing is. */
+function fault(address: number, size: number, flags: number, pageSize: number): string | undefined {
+  if (flags !== DP.RAW && flags !== DP.COMPRESSED)
+    return `flags ${hex(flags)}, expected 1 (raw), 2 (compressed) or 4 (end)`;
+  if (size > pageSize || (flags === DP.RAW && size !== pageSize))
+    return `${size} bytes of contents, expected ${flags === DP.RAW ? "" : "at most "}${pageSize}`;
+  if (address % pageSize !== 0 || address / pageSize > 2 ** 36) return `address ${hex(address)} is not that of a page`;
+  return undefined;
+}
+
 /** Reads the page headers from the first to the END mark, or to the end of the file. */
 function placePages(store: ByteStore, head: LkcdHead): Placed {
-  const window = new ReadWindow(store);
+  // Little at a time: what lies between two headers is passed over.
+  const window = new ReadWindow(store, HEADER_WINDOW_BYTES);
   const { pageSize } = head;
   let pfns = new Float64Array(4096);
   let offsets = new Float64Array(4096);
@@ -49,25 +62,17 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
   let ended = false;
   let at = head.firstPageAt;
   for (;;) {
-    const bytes = window.bytes(at, DUMP_PAGE_BYTES);
-    if (!bytes) break;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, DUMP_PAGE_BYTES);
-    const address = Number(view.getBigUint64(0, true));
-    const size = view.getUint32(8, true);
-    const flags = view.getUint32(12, true);
+    const place = window.place(at, DUMP_PAGE_BYTES);
+    if (place < 0) break;
+    const address = window.view.getUint32(place, true) + window.view.getUint32(place + 4, true) * 2 ** 32;
+    const size = window.view.getUint32(place + 8, true);
+    const flags = window.view.getUint32(place + 12, true);
     if ((flags & DP.END) !== 0) {
       ended = true;
       at += DUMP_PAGE_BYTES;
       break;
     }
-    const wrong =
-      flags !== DP.RAW && flags !== DP.COMPRESSED
-        ? `flags ${hex(flags)}, expected 1 (raw), 2 (compressed) or 4 (end)`
-        : size > pageSize || (flags === DP.RAW && size !== pageSize)
-          ? `${size} bytes of contents, expected ${flags === DP.RAW ? "" : "at most "}${pageSize}`
-          : address % pageSize !== 0 || address / pageSize > 2 ** 36
-            ? `address ${hex(address)} is not that of a page`
-            : undefined;
+    const wrong = fault(address, size, flags, pageSize);
     if (wrong !== undefined) throw new UsageError(`${store.name}: damaged page header at offset ${hex(at)}: ${wrong}`);
     if (at + DUMP_PAGE_BYTES + size > store.sizeBytes) break;
     if (count === pfns.length) {
@@ -132,10 +137,10 @@ export function lkcdCore(store: ByteStore): LkcdCore {
     const fail = (what: string): never => {
       throw new UsageError(`${store.name}: page ${hex(pfn)}, page header at offset ${hex(at)}: ${what}`);
     };
-    const bytes = data.bytes(at, DUMP_PAGE_BYTES) ?? fail("is beyond the file");
-    const view = new DataView(bytes.buffer, bytes.byteOffset, DUMP_PAGE_BYTES);
-    const size = view.getUint32(8, true);
-    const raw = view.getUint32(12, true) === DP.RAW;
+    const place = data.place(at, DUMP_PAGE_BYTES);
+    if (place < 0) fail("is beyond the file");
+    const size = data.view.getUint32(place + 8, true);
+    const raw = data.view.getUint32(place + 12, true) === DP.RAW;
     const contents = data.bytes(at + DUMP_PAGE_BYTES, size) ?? fail("its contents end beyond the file");
     if (raw) return into.set(contents);
     if (compression === "none") fail("is compressed, though the header says that pages are not");

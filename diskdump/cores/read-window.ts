@@ -7,6 +7,8 @@ const WINDOW_BYTES = 1 << 17;
 export class ReadWindow {
   private readonly store: ByteStore;
   private buffer = new Uint8Array(0);
+  /** What was read last. */
+  view = new DataView(this.buffer.buffer);
   private start = 0;
   private end = 0;
   private readonly windowBytes: number;
@@ -16,16 +18,27 @@ export class ReadWindow {
     this.windowBytes = windowBytes;
   }
 
+  /** Where `length` bytes at `offset` lie in `view` until the next call; -1 when they reach beyond the store's end. */
+  place(offset: number, length: number): number {
+    if (offset < this.start || offset + length > this.end) {
+      if (!(offset >= 0 && offset + length <= this.store.sizeBytes)) return -1;
+      this.fill(offset, length);
+    }
+    return offset - this.start;
+  }
+
   /** Bytes of the store, valid until the next call; undefined when they reach beyond its end. */
   bytes(offset: number, length: number): Uint8Array | undefined {
-    if (!(offset >= 0 && offset + length <= this.store.sizeBytes)) return undefined;
-    if (offset < this.start || offset + length > this.end) this.fill(offset, length);
-    return this.buffer.subarray(offset - this.start, offset - this.start + length);
+    const at = this.place(offset, length);
+    return at < 0 ? undefined : this.buffer.subarray(at, at + length);
   }
 
   private fill(offset: number, length: number): void {
     const size = Math.min(Math.max(length, this.windowBytes), this.store.sizeBytes - offset);
-    if (this.buffer.length < size) this.buffer = new Uint8Array(Math.max(size, this.windowBytes));
+    if (this.buffer.length < size) {
+      this.buffer = new Uint8Array(Math.max(size, this.windowBytes));
+      this.view = new DataView(this.buffer.buffer);
+    }
     this.start = this.end = 0;
     this.store.read(offset, this.buffer.subarray(0, size));
     this.start = offset;

@@ -16,7 +16,7 @@ const MEMORY_BYTES = OUT + MAX_BYTES + 2 * SLACK;
 const TOO_LONG = -1;
 const BROKEN_OFF = -2;
 
-// Locals. 0 bytes in the source; `encode` has 1..7 and a vector, `decode` has ROOM as its second parameter.
+// Locals. 0 bytes in the source; `decode` has ROOM as its second parameter.
 const LENGTH = 0;
 const ROOM = 1;
 const AT = 2;
@@ -25,6 +25,9 @@ const END = 4;
 const COUNT = 5;
 const VALUE = 6;
 const VECTOR = 7;
+// Of `encode`: a bit for each byte of a vector from AT on, the first byte's lowest.
+const SPECIALS = 8;
+const ZEROES = 9;
 
 const add = (local: number, amount: readonly number[]): number[] => [
   ...[...wasm.get(local), ...amount, ...wasm.i32Add],
@@ -59,35 +62,71 @@ const putRun = (value: readonly number[], count: readonly number[]): number[] =>
   ...add(TO, [...isMore(count, wasm.i32(1)), ...wasm.i32(2), ...wasm.i32Add]),
 ];
 
-/**
- * Copies bytes that stand for themselves up to the first that `isSpecial` marks, or to where fewer than `spare` bytes are left.
- * @param isSpecial leaves a vector with ones for such bytes; the bytes are in VECTOR
- * @param mayGoOn leaves whether there is room for more
- * @param atSpecial is run at such a byte, lane COUNT of VECTOR; `br(1)` from there goes on with literals
- */
-const copyLiterals = (
-  spare: number,
-  isSpecial: readonly number[],
-  mayGoOn: readonly number[],
-  atSpecial: readonly number[] = [],
-): number[] =>
-  wasm.block(
-    wasm.loop([
-      ...[...wasm.get(AT), ...wasm.i32(spare), ...wasm.i32Add, ...wasm.get(LENGTH), ...wasm.i32GtU, ...wasm.brIf(1)],
-      ...[...wasm.get(TO), ...vectorAt(AT, IN), ...wasm.v128Store(OUT)],
-      ...[...vectorAt(AT, IN), ...wasm.set(VECTOR)],
-      ...[...isSpecial, ...wasm.i8x16Bitmask, ...wasm.tee(COUNT)],
-      ...wasm.ifThen([
-        ...lanesBefore(wasm.get(COUNT)),
-        ...[...wasm.set(COUNT), ...add(AT, wasm.get(COUNT)), ...add(TO, wasm.get(COUNT))],
-        ...[...atSpecial, ...wasm.br(2)],
-      ]),
-      // A step of its own, because sixteen is known before the vector is.
-      ...[...add(AT, wasm.i32(16)), ...add(TO, wasm.i32(16))],
-      ...[...mayGoOn, ...wasm.brIf(0)],
-      ...give(TOO_LONG),
+/** Copies bytes that stand for themselves up to the first zero, or to where fewer than sixteen are left. */
+const copyLiterals = wasm.block(
+  wasm.loop([
+    ...[...wasm.get(AT), ...wasm.i32(16), ...wasm.i32Add, ...wasm.get(LENGTH), ...wasm.i32GtU, ...wasm.brIf(1)],
+    ...[...wasm.get(TO), ...vectorAt(AT, IN), ...wasm.v128Store(OUT)],
+    ...[...vectorAt(AT, IN), ...zeroes, ...wasm.i8x16Eq, ...wasm.i8x16Bitmask, ...wasm.tee(COUNT)],
+    ...wasm.ifThen([
+      ...lanesBefore(wasm.get(COUNT)),
+      ...[...wasm.set(COUNT), ...add(AT, wasm.get(COUNT)), ...add(TO, wasm.get(COUNT)), ...wasm.br(2)],
     ]),
-  );
+    // A step of its own, because sixteen is known before the vector is.
+    ...[...add(AT, wasm.i32(16)), ...add(TO, wasm.i32(16))],
+    ...[...isMore(wasm.get(TO), wasm.get(ROOM)), ...wasm.i32Eqz, ...wasm.brIf(0)],
+    ...give(TOO_LONG),
+  ]),
+);
+
+/** Moves a local's bits down by COUNT. */
+const passOver = (local: number): number[] => [
+  ...[...wasm.get(local), ...wasm.get(COUNT), ...wasm.i32ShrU, ...wasm.set(local)],
+];
+/** From `depth` levels within the loop over vectors: to its next round, unless the page has become no shorter. */
+const nextVector = (depth: number): number[] => [
+  ...[...isLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.brIf(depth)],
+  ...give(TOO_LONG),
+];
+
+/**
+ * Encodes from AT on, up to a run that this does not see the end of, or one of other bytes than zeroes, or to where fewer than 19
+ * bytes are left. All zeroes of a vector are found at once: most pages have several in sixteen bytes, and a look for each next one
+ * would wait for the last.
+ */
+const encodeVectors = wasm.block(
+  wasm.loop([
+    ...[...wasm.get(AT), ...wasm.i32(19), ...wasm.i32Add, ...wasm.get(LENGTH), ...wasm.i32GtU, ...wasm.brIf(1)],
+    ...[...vectorAt(AT, IN), ...wasm.tee(VECTOR)],
+    // Special is a zero, and the first of four of a kind.
+    ...[...vectorAt(AT, IN + 1), ...wasm.i8x16Eq],
+    ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 2), ...wasm.i8x16Eq, ...wasm.v128And],
+    ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 3), ...wasm.i8x16Eq, ...wasm.v128And],
+    ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq, ...wasm.v128Or],
+    ...[...wasm.i8x16Bitmask, ...wasm.tee(SPECIALS), ...wasm.i32Eqz],
+    ...wasm.ifThen([
+      ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(OUT)],
+      ...[...add(AT, wasm.i32(16)), ...add(TO, wasm.i32(16)), ...nextVector(1)],
+    ]),
+    ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq, ...wasm.i8x16Bitmask, ...wasm.set(ZEROES)],
+    // The bit behind the last byte: what is left is 1 at the vector's end.
+    ...[...wasm.get(SPECIALS), ...wasm.i32(0x10000), ...wasm.i32Or, ...wasm.set(SPECIALS)],
+    ...wasm.loop([
+      ...[...wasm.get(TO), ...vectorAt(AT, IN), ...wasm.v128Store(OUT)],
+      ...[...wasm.get(SPECIALS), ...wasm.i32Ctz, ...wasm.set(COUNT)],
+      ...[...add(AT, wasm.get(COUNT)), ...add(TO, wasm.get(COUNT)), ...passOver(SPECIALS), ...passOver(ZEROES)],
+      ...[...wasm.get(SPECIALS), ...wasm.i32(1), ...wasm.i32Eq, ...wasm.ifThen(nextVector(2))],
+      ...[...wasm.get(ZEROES), ...wasm.i32(-1), ...wasm.i32Xor, ...wasm.i32Ctz, ...wasm.tee(COUNT)],
+      ...[...wasm.i32Eqz, ...wasm.brIf(2), ...passOver(SPECIALS), ...passOver(ZEROES)],
+      ...[...wasm.get(SPECIALS), ...wasm.i32(1), ...wasm.i32Eq],
+      ...wasm.ifThen([
+        ...[...wasm.get(AT), ...wasm.get(COUNT), ...wasm.i32Add, ...wasm.i32Load8(IN), ...wasm.i32Eqz, ...wasm.brIf(3)],
+        ...[...putRun(wasm.i32(0), wasm.get(COUNT)), ...add(AT, wasm.get(COUNT)), ...nextVector(2)],
+      ]),
+      ...[...putRun(wasm.i32(0), wasm.get(COUNT)), ...add(AT, wasm.get(COUNT)), ...wasm.br(0)],
+    ]),
+  ]),
+);
 
 /** At the end of the source: returns the bytes that were made of it, or that they are too many. */
 const returnAtEnd = (isTooLong: readonly number[]): number[] => [
@@ -102,35 +141,10 @@ const runModule = new WebAssembly.Module(
       name: "encode",
       params: [I32, I32],
       result: I32,
-      locals: [I32, I32, I32, I32, I32, V128],
+      locals: [I32, I32, I32, I32, I32, V128, I32, I32],
       body: [
         ...wasm.loop([
-          // Special is a zero, and the first of four of a kind.
-          ...copyLiterals(
-            19,
-            [
-              ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 1), ...wasm.i8x16Eq],
-              ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 2), ...wasm.i8x16Eq, ...wasm.v128And],
-              ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 3), ...wasm.i8x16Eq, ...wasm.v128And],
-              ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq, ...wasm.v128Or],
-            ],
-            isLess(wasm.get(TO), wasm.get(LENGTH)),
-            // Zeroes that end within the vector, the most usual case: how many is seen without another load.
-            [
-              ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq, ...wasm.i8x16Bitmask],
-              ...[...wasm.get(COUNT), ...wasm.i32ShrU, ...wasm.i32(-1), ...wasm.i32Xor, ...wasm.i32Ctz],
-              ...[...wasm.tee(END), ...wasm.get(COUNT), ...wasm.i32Add, ...wasm.i32(16), ...wasm.i32LtU],
-              ...wasm.ifThen([
-                ...wasm.get(END),
-                ...wasm.ifThen([
-                  ...putRun(wasm.i32(0), wasm.get(END)),
-                  ...add(AT, wasm.get(END)),
-                  ...[...isLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.brIf(3)],
-                  ...give(TOO_LONG),
-                ]),
-              ]),
-            ],
-          ),
+          ...encodeVectors,
           ...returnAtEnd(notLess(wasm.get(TO), wasm.get(LENGTH))),
           ...[...byteAt(AT, IN), ...wasm.set(VALUE)],
           ...[...wasm.get(VALUE), ...wasm.i8x16Splat, ...wasm.set(VECTOR)],
@@ -175,11 +189,7 @@ const runModule = new WebAssembly.Module(
       locals: [I32, I32, I32, I32, I32, V128],
       body: [
         ...wasm.loop([
-          ...copyLiterals(
-            16,
-            [...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq],
-            [...isMore(wasm.get(TO), wasm.get(ROOM)), ...wasm.i32Eqz],
-          ),
+          ...copyLiterals,
           ...returnAtEnd(isMore(wasm.get(TO), wasm.get(ROOM))),
           ...[...byteAt(AT, IN), ...wasm.set(VALUE), ...add(AT, wasm.i32(1))],
           ...[...notLess(wasm.get(TO), wasm.get(ROOM)), ...wasm.ifThen(give(TOO_LONG))],
@@ -220,9 +230,12 @@ function load(bytes: Uint8Array, pageBytes: number): void {
   u8.set(bytes, IN);
 }
 
+/** Where a page of up to 64 KiB can be put together for encodeRuns, which then need not copy it. */
+export const pageToEncode = (pageBytes: number): Uint8Array => u8.subarray(IN, IN + pageBytes);
+
 /** Returns the page as run lengths, valid until the next call of either function; undefined when they are not fewer bytes. */
 export function encodeRuns(page: Uint8Array): Uint8Array | undefined {
-  load(page, page.length);
+  if (page.buffer !== u8.buffer || page.byteOffset !== IN) load(page, page.length);
   const length = functions.encode(page.length, 0);
   return length === TOO_LONG ? undefined : u8.subarray(OUT, OUT + length);
 }

@@ -75,8 +75,6 @@ export class Lkcd {
   readonly headerBytes: number;
   /** The buffer, with room behind it for a page that began in it. */
   readonly bufferAt: number;
-  /** A page that is being compressed. */
-  readonly scratchAt: number;
   /** Copies of the CPUs' stacks and registers, one behind the other. */
   readonly stacksAt: number;
   readonly regsAt: number;
@@ -102,7 +100,6 @@ export class Lkcd {
     this.headerBytes = Math.ceil(exact / this.pageSize) * this.pageSize;
     this.headerAt = kernel.bootmem(this.headerBytes, this.pageSize);
     this.bufferAt = kernel.bootmem(DUMP_BUFFER_BYTES + 2 * (this.pageSize + DUMP_PAGE_BYTES), this.pageSize);
-    this.scratchAt = kernel.bootmem(this.pageSize, this.pageSize);
     this.stacksAt = kernel.bootmem(cpus * THREAD_BYTES, this.pageSize);
     this.regsAt = kernel.bootmem(cpus * registerBytes());
     this.ram = ramPageRanges(kernel.machine.memory.map, this.pageSize);

@@ -7,7 +7,7 @@ import { touch_nmi_watchdog } from "../../../kernel-sim/core/nmi.ts";
 import { printk } from "../../../kernel-sim/core/printk.ts";
 import { PG_lru, PG_reserved, page_count, page_flags, pfn_to_page } from "../../../kernel-sim/mm/page.ts";
 import { DP, DUMP_PAGE_BYTES } from "../../cores/lkcd-header.ts";
-import { encodeRuns } from "../../cores/run-lengths.ts";
+import { encodeRuns, pageToEncode } from "../../cores/run-lengths.ts";
 import { deflatePage } from "../../cores/zlib-page.ts";
 import { BUFFERS_PER_HEADER, DUMP_BUFFER_BYTES, DUMP_HEADER_ROOM, type Lkcd } from "./lkcd.ts";
 import { LKCD_LEVELS } from "./options.ts";
@@ -50,11 +50,14 @@ export class Filling {
   /** Bytes in the buffer. */
   used = 0;
   buffers = 0;
+  /** The page that is being packed, outside of the machine: what packs it reads it nowhere else. */
+  private readonly page: Uint8Array;
   /** What a page of zeroes packs to. */
   readonly packedZeroes: Uint8Array | undefined;
 
   constructor(lkcd: Lkcd) {
     this.lkcd = lkcd;
+    this.page = pageToEncode(lkcd.pageSize);
     this.packedZeroes = this.pack(new Uint8Array(lkcd.pageSize))?.slice();
   }
 
@@ -75,7 +78,7 @@ export class Filling {
   /** One page of the kernel's size: header and contents, packed when that makes it smaller and it is not our own stack. */
   add(pfn: number): void {
     const { lkcd } = this;
-    const { pageSize, bufferAt, scratchAt } = lkcd;
+    const { pageSize, bufferAt } = lkcd;
     const address = pfn * pageSize;
     step(COPY_FRAME_NS * (pageSize / FRAME_SIZE));
     const { u8, memory } = M;
@@ -86,8 +89,8 @@ export class Filling {
       if (zero) packed = this.packedZeroes;
       else {
         lkcd.outcome.onPage?.(pfn);
-        copyPage(lkcd, address, scratchAt);
-        packed = this.pack(u8.subarray(scratchAt, scratchAt + pageSize));
+        memory.readBytes(address, this.page);
+        packed = this.pack(this.page);
       }
     }
     this.describe(address, packed ? packed.length : pageSize, packed ? DP.COMPRESSED : DP.RAW);
