@@ -201,6 +201,11 @@ describe("dumplab bench refuses, before any trial is run,", () => {
     [["--sweep", "cpu=1,2"], 'cpu: unknown key; did you mean "cpus"?'],
     [["--dumper", "all", "--sweep", "cpus=1,65"], "cpus: expected a whole number from 1 to 64; got 65"],
     [["--dumper", "all", "--set", "cpu=2"], 'cpu: unknown key; did you mean "cpus"?'],
+    [["--trials", "paper", "--seeds", "1..3"], "--seeds which: give one of them"],
+    [
+      ["--trials", "paper", "--dumper", "all"],
+      "the white paper has no trials of netdump, only of diskdump, lkcd, lkcd-mod",
+    ],
     [["--dumper", "diskdump,lkdc"], 'There is no dumper "lkdc". Allowed choices are diskdump, lkcd'],
     [["--dumper", "diskdump,diskdump"], "diskdump is there twice"],
     [["--dumper", "diskdump,all"], 'There is no dumper "all"'],

@@ -25,7 +25,7 @@ async function run(scenarios: Scenario[], seeds: number[], over: Partial<Campaig
   const completed: TrialRecord[] = [];
   const reportedLost: LostTrial[] = [];
   const result = await runCampaign(
-    { scenarios, seeds, options: { digest } },
+    { cells: scenarios.map((scenario) => ({ scenario, seeds })), options: { digest } },
     {
       workers: 2,
       workerFile,

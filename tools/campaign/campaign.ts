@@ -11,10 +11,15 @@ import { PoolWorker, WorkerGone } from "./pool-worker.ts";
 const CHUNK_TARGET_MS = 500;
 const MAX_CHUNK = 64;
 
-export interface CampaignPlan {
-  /** One cell of the final table each; they differ in dumper, or in anything else. */
-  readonly scenarios: readonly Scenario[];
+/** One cell of the final table. */
+export interface CampaignCell {
+  readonly scenario: Scenario;
   readonly seeds: readonly number[];
+}
+
+export interface CampaignPlan {
+  /** Their scenarios differ in dumper, or in anything else. They are run in this order. */
+  readonly cells: readonly CampaignCell[];
   readonly options: ChunkOptions;
 }
 
@@ -53,16 +58,14 @@ export interface CampaignResult {
   readonly interrupted: boolean;
 }
 
-interface Work {
-  readonly scenario: Scenario;
-  readonly seeds: readonly number[];
+interface Work extends CampaignCell {
   /** The worker died under it once already. */
   readonly retry: boolean;
 }
 
 /** Throws a UsageError when a scenario cannot be run at all. */
 export async function runCampaign(plan: CampaignPlan, settings: CampaignSettings): Promise<CampaignResult> {
-  const done = new Map(plan.scenarios.map((scenario) => [scenarioHash(scenario), new Map<number, TrialRecord>()]));
+  const done = new Map(plan.cells.map(({ scenario }) => [scenarioHash(scenario), new Map<number, TrialRecord>()]));
   for (const record of settings.previous) done.get(record.scenarioHash)?.set(record.seed, record);
   const queue = new WorkQueue(plan, done, settings.workers);
   const lost: LostTrial[] = [];
@@ -80,7 +83,7 @@ export async function runCampaign(plan: CampaignPlan, settings: CampaignSettings
     if (refused.has(scenario)) return;
     refused.set(scenario, reason);
     queue.drop(scenario);
-    if (!settings.onImpossible || refused.size === plan.scenarios.length) usageError ??= [...refused.values()][0];
+    if (!settings.onImpossible || refused.size === plan.cells.length) usageError ??= [...refused.values()][0];
     else settings.onImpossible(scenario, reason);
   };
 
@@ -121,11 +124,13 @@ export async function runCampaign(plan: CampaignPlan, settings: CampaignSettings
 
   await Promise.all(Array.from({ length: Math.min(settings.workers, queue.length) }, drive));
   if (usageError !== undefined) throw new UsageError(usageError);
-  const planned = new Set(plan.seeds);
-  for (const scenario of refused.keys()) done.delete(scenarioHash(scenario));
-  const records = [...done.values()].flatMap((bySeed) =>
-    [...bySeed.values()].filter(({ seed }) => planned.has(seed)).sort((a, b) => a.seed - b.seed),
-  );
+  const records = plan.cells
+    .filter(({ scenario }) => !refused.has(scenario))
+    .flatMap(({ scenario, seeds }) => {
+      const planned = new Set(seeds);
+      const bySeed = done.get(scenarioHash(scenario))!;
+      return [...bySeed.values()].filter(({ seed }) => planned.has(seed)).sort((a, b) => a.seed - b.seed);
+    });
   lost.sort((a, b) => a.seed - b.seed);
   return { records, lost, interrupted: settings.signal?.aborted === true };
 }
@@ -139,9 +144,9 @@ class WorkQueue {
 
   constructor(plan: CampaignPlan, done: ReadonlyMap<string, ReadonlyMap<number, unknown>>, workers: number) {
     this.workers = workers;
-    this.fresh = plan.scenarios.map((scenario) => {
+    this.fresh = plan.cells.map(({ scenario, seeds }) => {
       const finished = done.get(scenarioHash(scenario));
-      return { scenario, seeds: plan.seeds.filter((seed) => !finished?.has(seed)), next: 0 };
+      return { scenario, seeds: seeds.filter((seed) => !finished?.has(seed)), next: 0 };
     });
   }
 

@@ -1,5 +1,7 @@
 // Which seeds a campaign runs: a range, and one of several shards of it.
 import { UsageError } from "../../diskdump/userspace/errors.ts";
+import { WHITE_PAPER_DUMPERS, WHITE_PAPER_ROWS } from "../scenario/dumpers.ts";
+import type { Dumper } from "../scenario/scenario.ts";
 
 export interface SeedRange {
   readonly first: number;
@@ -11,6 +13,9 @@ export interface Shard {
   readonly index: number;
   readonly of: number;
 }
+
+/** So many, or of each dumper as many as the white paper's table has of it. */
+export type Trials = number | "paper";
 
 const MAX_SEED = 2 ** 32 - 1;
 /** A campaign keeps its records in memory for the final table. */
@@ -47,4 +52,13 @@ export function seedsOf(range: SeedRange, shard: Shard = { index: 1, of: 1 }): n
   const seeds: number[] = [];
   for (let seed = range.first + shard.index - 1; seed <= range.last; seed += shard.of) seeds.push(seed);
   return seeds;
+}
+
+/** Seeds from 1. Throws a UsageError for a dumper that the white paper has no trials of, if it is to say how many. */
+export function rangeOfTrials(trials: Trials, dumper: Dumper): SeedRange {
+  const last = trials === "paper" ? WHITE_PAPER_ROWS[dumper]?.trials : trials;
+  if (last !== undefined) return { first: 1, last };
+  throw new UsageError(
+    `--trials paper: the white paper has no trials of ${dumper}, only of ${WHITE_PAPER_DUMPERS.join(", ")}`,
+  );
 }

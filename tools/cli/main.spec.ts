@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { UsageError } from "../../diskdump/userspace/errors.ts";
 import { scenarioHash } from "../scenario/identity.ts";
+import { COMPARED_LOAD_START } from "../campaign/plan.ts";
+import { WHITE_PAPER_DUMPERS } from "../scenario/dumpers.ts";
 import { loadScenario } from "../scenario/load.ts";
 import { fakeLab, fakeRecord } from "../testing/fake-trial.ts";
 import type { RunTrial, TrialRecord } from "../trial/types.ts";
@@ -246,6 +248,24 @@ describe("dumplab bench", () => {
         .sort((a, b) => a - b),
     ).toHaveLength(10);
   });
+
+  test("--trials paper runs each dumper as often as the white paper did, and prints its table anew", async () => {
+    const path = scenarioFile("whole", {});
+    const hashes = WHITE_PAPER_DUMPERS.map((dumper) => [
+      dumper,
+      scenarioHash(loadScenario(path, [COMPARED_LOAD_START], dumper)),
+    ]);
+    const orders = JSON.stringify({ failAt: [100], hashes: Object.fromEntries(hashes) });
+    writeFileSync(path, `extends: learn\ndescription: ${JSON.stringify(orders)}\n`);
+    const { code, out } = await dumplab(`bench --scenario ${path} --trials paper`);
+    expect(code).toBe(1);
+    const rows = [...out.matchAll(/^ *(diskdump|lkcd|lkcd-modified) +(\d+) +(\d+) /gm)].map((row) => row.slice(1, 4));
+    expect(rows).toEqual([
+      ["diskdump", "300", "299"],
+      ["lkcd", "71", "71"],
+      ["lkcd-modified", "143", "142"],
+    ]);
+  });
 });
 
 describe("a comparison", () => {
@@ -294,6 +314,7 @@ describe("the command line", () => {
     ["bench --workers 0", "Expected a whole number of at least 1"],
     ["bench --trials 3x", "Expected a whole number of at least 1"],
     ["bench --seeds 3", "--seeds: expected a range"],
+    ["bench --trials papers", "Expected a whole number of at least 1"],
     ["bench --shard 3/2", "--shard: expected i/n"],
     ["bench extra", "too many arguments"],
     ["replay", "missing required argument 'capsule'"],

@@ -1,6 +1,7 @@
 // Options that several commands share, and how their values are read.
 import { InvalidArgumentError, Option } from "commander";
 import { ADAPTER_CHOICES } from "../machine/adapters.ts";
+import type { Trials } from "../campaign/seeds.ts";
 import { COMPRESSIONS, CORE_FORMATS } from "../../diskdump/cores/export-core.ts";
 import { DUMPERS, type Dumper } from "../scenario/scenario.ts";
 
@@ -13,6 +14,14 @@ export function count(least: number): (text: string) => number {
     }
     return value;
   };
+}
+
+/** `--trials 300` or `--trials paper`. */
+export function trialsOption(): Option {
+  const whole = count(1);
+  return new Option("--trials <n>", "seeds 1 to n; or paper: of each dumper as many as the white paper's table has")
+    .argParser((text): Trials => (text === "paper" ? text : whole(text)))
+    .default(300);
 }
 
 /** `--set key=value`, as often as needed. */

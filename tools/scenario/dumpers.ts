@@ -22,3 +22,6 @@ export const WHITE_PAPER_ROWS: Readonly<Partial<Record<Dumper, PaperRow>>> = {
   lkcd: { title: "LKCD 4.1.1", successes: 49, trials: 71 },
   "lkcd-modified": { title: "modified LKCD 4.1.1", successes: 131, trials: 143 },
 };
+
+/** In the order of its table. */
+export const WHITE_PAPER_DUMPERS = Object.keys(WHITE_PAPER_ROWS) as readonly Dumper[];

@@ -35,7 +35,7 @@ expose(
           scenario: scenario.name,
           scenarioRef: scenario.source.ref,
           overrides: scenario.source.overrides,
-          scenarioHash: orders.hash,
+          scenarioHash: orders.hashes?.[scenario.dump.dumper] ?? orders.hash,
           dumper: scenario.dump.dumper,
           adapter: "mptfusion",
           seed,

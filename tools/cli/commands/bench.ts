@@ -17,14 +17,15 @@ import { comparisonText, differencesBetween } from "../../campaign/compare.ts";
 import { Progress } from "../../campaign/progress.ts";
 import { campaignReport } from "../../campaign/report.ts";
 import { openResults } from "../../campaign/results.ts";
-import { parseSeedRange, parseShard, seedsOf } from "../../campaign/seeds.ts";
+import { parseSeedRange, parseShard, rangeOfTrials, seedsOf, type Trials } from "../../campaign/seeds.ts";
+import { WHITE_PAPER_DUMPERS } from "../../scenario/dumpers.ts";
 import { quoted, scenarioHash } from "../../scenario/identity.ts";
 import { DUMPERS, type Dumper, type Scenario } from "../../scenario/scenario.ts";
 import type { TrialRecord } from "../../trial/types.ts";
 import { version } from "../../version.ts";
 import type { CommandContext } from "../main.ts";
 import { createFile } from "../../whole-file.ts";
-import { adapterOption, count, dumpersOption, setOption } from "../options.ts";
+import { adapterOption, count, dumpersOption, setOption, trialsOption } from "../options.ts";
 import { refuseOutputs } from "../outputs.ts";
 
 interface BenchFlags {
@@ -32,7 +33,7 @@ interface BenchFlags {
   adapter?: string;
   scenario: string;
   set: string[];
-  trials: number;
+  trials: Trials;
   seeds?: string;
   shard?: string;
   workers: number;
@@ -56,7 +57,7 @@ export function benchCommand({ terminal, exit, workerFile }: CommandContext): Co
     .option("--scenario <name>", "built-in name, or path of a YAML or JSON file", "paper")
     .addOption(adapterOption())
     .addOption(setOption())
-    .option("--trials <n>", "seeds 1 to n", count(1), 300)
+    .addOption(trialsOption())
     .option("--seeds <a..b>", "these seeds instead")
     .option("--shard <i/n>", "only the i-th of n parts of the seeds; the parts together are the whole")
     .option("--workers <n>", "threads", count(1), availableParallelism())
@@ -82,12 +83,17 @@ Examples:
   dumplab bench --dumper all --trials 40                the same instants under every dumper
   dumplab bench --dumper all --curve --csv curve.csv    success against load
   dumplab bench --dumper diskdump,lkcd --trials 40 --svg rates.svg --html rates.html
+  dumplab bench --scenario paper-2.4 --trials paper     the white paper's whole table on its own machine
   dumplab bench --sweep cpus=1,2,4,8 --trials 20        any key of the scenario
   dumplab bench --seeds 1..100 --twice                  is it deterministic?
   dumplab bench --seeds 1..10000 --shard 2/8 --json     one of eight machines`,
     )
     .action(async (flags: BenchFlags) => {
-      const dumpers = flags.dumper ?? [undefined];
+      const asThePaper = flags.trials === "paper";
+      if (asThePaper && flags.seeds !== undefined) {
+        throw new UsageError("--trials paper says how many seeds each dumper has, and --seeds which: give one of them");
+      }
+      const dumpers = flags.dumper ?? (asThePaper ? WHITE_PAPER_DUMPERS : [undefined]);
       const several = dumpers.length > 1;
       if (flags.curve && flags.sweep !== undefined) throw new UsageError("--curve is a --sweep: give one of them");
       const swept = flags.curve ? LOAD_CURVE : flags.sweep;
@@ -101,15 +107,23 @@ Examples:
         if (path === undefined || flags.out === undefined || resolve(path) !== resolve(flags.out)) continue;
         throw new UsageError(`${path}: is asked for twice`);
       }
-      const scenarios = plan.filter(({ impossible }) => impossible === undefined).map(({ scenario }) => scenario);
-      const range = flags.seeds === undefined ? { first: 1, last: flags.trials } : parseSeedRange(flags.seeds);
-      const seeds = seedsOf(range, flags.shard === undefined ? undefined : parseShard(flags.shard));
+      const asked = flags.seeds === undefined ? undefined : parseSeedRange(flags.seeds);
+      const shard = flags.shard === undefined ? undefined : parseShard(flags.shard);
+      const toTry = plan
+        .filter(({ impossible }) => impossible === undefined)
+        .map(({ scenario }) => ({
+          scenario,
+          seeds: seedsOf(asked ?? rangeOfTrials(flags.trials, scenario.dump.dumper), shard),
+        }));
       const results = flags.out === undefined ? undefined : openResults(flags.out, flags.resume === true, version);
       const previous = results?.previous ?? [];
       const known = new Set(previous.map((record) => `${record.scenarioHash} ${record.seed}`));
-      const toRun = scenarios
-        .map(scenarioHash)
-        .reduce((sum, hash) => sum + seeds.filter((seed) => !known.has(`${hash} ${seed}`)).length, 0);
+      const toRun = toTry
+        .map(({ scenario, seeds }) => {
+          const hash = scenarioHash(scenario);
+          return seeds.filter((seed) => !known.has(`${hash} ${seed}`)).length;
+        })
+        .reduce((sum, trials) => sum + trials, 0);
       if (flags.resume) terminal.err.write(`dumplab: ${toRun} trials left to run\n`);
       const progress = new Progress(terminal.err, toRun);
       const stop = new AbortController();
@@ -150,7 +164,7 @@ Examples:
         signal: stop.signal,
       };
       const { records, lost, interrupted } = await runCampaign(
-        { scenarios, seeds, options },
+        { cells: toTry, options },
         { ...settings, previous, onRecord },
       ).finally(() => {
         progress.clear();
@@ -164,7 +178,7 @@ Examples:
       if (flags.twice && !interrupted) {
         const again = new Progress(terminal.err, records.length);
         const second = await runCampaign(
-          { scenarios, seeds: [...seeds].reverse(), options },
+          { cells: toTry.map(({ scenario, seeds }) => ({ scenario, seeds: [...seeds].reverse() })), options },
           { ...settings, previous: [], onRecord: (record) => again.step(record.outcome === "complete") },
         ).finally(() => again.clear());
         const differences = differencesBetween(records, second.records);
@@ -196,7 +210,7 @@ Examples:
       }
       const comparison: Comparison = {
         ...{ cells, key, version, interrupted, command: commandOf(flags) },
-        seeds: `seeds ${range.first}..${range.last}${flags.shard === undefined ? "" : `, shard ${flags.shard}`}`,
+        seeds: `${seedsText(flags)}${flags.shard === undefined ? "" : `, shard ${flags.shard}`}`,
       };
       writeAll([
         [flags.csv, () => comparisonCsv(cells, key)],
@@ -226,6 +240,12 @@ function writeAll(files: readonly (readonly [path: string | undefined, contents:
     }
   }
   if (errors.length > 0) throw new UsageError(errors.map(({ message }) => message).join("; "));
+}
+
+function seedsText({ seeds, trials }: BenchFlags): string {
+  return trials === "paper"
+    ? "as many seeds of each as the white paper had trials"
+    : `seeds ${seeds ?? `1..${trials}`}`;
 }
 
 /** What decides the results, as a command line: no workers, no files. */
