@@ -5,7 +5,7 @@ import { layoutOf } from "../../kernel-sim/abi/types.ts";
 import { hex, plural, UsageError } from "../userspace/errors.ts";
 import { registersOrNone, type CoreCpu, type CoreFacts, type CoreReader } from "./core.ts";
 import { DP, DUMP_PAGE_BYTES, gregsetOf, readLkcdHead, type LkcdHead } from "./lkcd-header.ts";
-import { ascendingOrder, PageIndex, pushRange } from "./page-index.ts";
+import { ascendingOrder, PageIndex } from "./page-index.ts";
 import { ReadWindow } from "./read-window.ts";
 import { decodeRuns, encodeRuns } from "./run-lengths.ts";
 import { deflatePage, inflatePage } from "./zlib-page.ts";
@@ -48,49 +48,71 @@ function fault(address: number, size: number, flags: number, pageSize: number): 
   return undefined;
 }
 
-/** Reads the page headers from the first to the END mark, or to the end of the file. */
-function placePages(store: ByteStore, head: LkcdHead): Placed {
-  // Little at a time: what lies between two headers is passed over.
-  const window = new ReadWindow(store, HEADER_WINDOW_BYTES);
-  const { pageSize } = head;
-  let pfns = new Float64Array(4096);
-  let offsets = new Float64Array(4096);
-  let zeroes = new Uint8Array(4096);
-  const zeroPage = packedZeroes(head);
-  let count = 0;
-  let ascending = true;
-  let ended = false;
-  let at = head.firstPageAt;
-  for (;;) {
+/** The page headers, as they are found one behind the other. */
+class Headers {
+  private readonly store: ByteStore;
+  /** Little at a time: what lies between two headers is passed over. */
+  private readonly window: ReadWindow;
+  private readonly pageSize: number;
+  private readonly zeroPage: Buffer | undefined;
+  pfns = new Float64Array(4096);
+  offsets = new Float64Array(4096);
+  zeroes = new Uint8Array(4096);
+  count = 0;
+  ascending = true;
+  ended = false;
+  at: number;
+
+  constructor(store: ByteStore, head: LkcdHead) {
+    this.store = store;
+    this.window = new ReadWindow(store, HEADER_WINDOW_BYTES);
+    this.pageSize = head.pageSize;
+    this.zeroPage = packedZeroes(head);
+    this.at = head.firstPageAt;
+  }
+
+  /** Reads the next one. Returns: whether another may follow. Hot: a method of its own, so that it is compiled as one. */
+  next(): boolean {
+    const { store, window, pageSize, zeroPage, at, count } = this;
     const place = window.place(at, DUMP_PAGE_BYTES);
-    if (place < 0) break;
-    const address = window.view.getUint32(place, true) + window.view.getUint32(place + 4, true) * 2 ** 32;
-    const size = window.view.getUint32(place + 8, true);
-    const flags = window.view.getUint32(place + 12, true);
+    if (place < 0) return false;
+    const { view } = window;
+    const address = view.getUint32(place, true) + view.getUint32(place + 4, true) * 2 ** 32;
+    const size = view.getUint32(place + 8, true);
+    const flags = view.getUint32(place + 12, true);
     if ((flags & DP.END) !== 0) {
-      ended = true;
-      at += DUMP_PAGE_BYTES;
-      break;
+      this.ended = true;
+      this.at = at + DUMP_PAGE_BYTES;
+      return false;
     }
     const wrong = fault(address, size, flags, pageSize);
     if (wrong !== undefined) throw new UsageError(`${store.name}: damaged page header at offset ${hex(at)}: ${wrong}`);
-    if (at + DUMP_PAGE_BYTES + size > store.sizeBytes) break;
-    if (count === pfns.length) {
-      pfns = grown(pfns);
-      offsets = grown(offsets);
-      zeroes = grown(zeroes);
+    const end = at + DUMP_PAGE_BYTES + size;
+    if (end > store.sizeBytes) return false;
+    if (count === this.pfns.length) {
+      this.pfns = grown(this.pfns);
+      this.offsets = grown(this.offsets);
+      this.zeroes = grown(this.zeroes);
     }
-    pfns[count] = address / pageSize;
-    offsets[count] = at;
+    const pfn = address / pageSize;
+    this.pfns[count] = pfn;
+    this.offsets[count] = at;
     if (zeroPage && size === zeroPage.length && flags === DP.COMPRESSED) {
-      zeroes[count] = zeroPage.compare(window.bytes(at + DUMP_PAGE_BYTES, size)!) === 0 ? 1 : 0;
+      this.zeroes[count] = zeroPage.compare(window.bytes(at + DUMP_PAGE_BYTES, size)!) === 0 ? 1 : 0;
     }
-    if (count > 0 && pfns[count]! <= pfns[count - 1]!) ascending = false;
-    count++;
-    at += DUMP_PAGE_BYTES + size;
+    if (count > 0 && pfn <= this.pfns[count - 1]!) this.ascending = false;
+    this.count = count + 1;
+    this.at = end;
+    return true;
   }
-  const headers = count;
-  if (!ascending) {
+}
+
+/** Reads the page headers from the first to the END mark, or to the end of the file. */
+function placePages(store: ByteStore, head: LkcdHead): Placed {
+  const headers = new Headers(store, head);
+  while (headers.next());
+  let { pfns, offsets, zeroes, count } = headers;
+  if (!headers.ascending) {
     // LKCD writes kernel pages first, then those in use, then the rest.
     const order = ascendingOrder(pfns.subarray(0, count));
     const once = order.filter((at, i) => i === 0 || pfns[at] !== pfns[order[i - 1]!]);
@@ -98,8 +120,13 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
     [pfns, offsets, zeroes] = [picked(pfns, once), picked(offsets, once), picked(zeroes, once)];
   }
   const ranges: PageRange[] = [];
-  for (let i = 0; i < count; i++) pushRange(ranges, pfns[i]!, 1);
-  return { saved: new PageIndex(ranges), offsets, zeroes, count: headers, ended, endBytes: at };
+  for (let first = 0, i = 1; i <= count; i++) {
+    if (i < count && pfns[i] === pfns[i - 1]! + 1) continue;
+    ranges.push({ first: pfns[first]!, count: i - first });
+    first = i;
+  }
+  const { count: found, ended, at: endBytes } = headers;
+  return { saved: new PageIndex(ranges), offsets, zeroes, count: found, ended, endBytes };
 }
 
 type Column = Float64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;

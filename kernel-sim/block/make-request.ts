@@ -29,6 +29,7 @@ import {
   REQ_HARDBARRIER,
   REQ_NOMERGE,
   REQ_SOFTBARRIER,
+  countAppended,
   countSegments,
   rq_data_dir,
   type Request,
@@ -153,7 +154,7 @@ export function mergeBio(q: RequestQueue, target: MergeTarget, bio: Bio, sectors
   }
   s.nr_sectors = s.nr_sectors + sectors;
   s.hard_nr_sectors = s.nr_sectors;
-  s.nr_phys_segments = countSegments(q, rq);
+  s.nr_phys_segments = target.where === ELEVATOR_BACK_MERGE ? countAppended(q, rq, bio, sectors) : countSegments(q, rq);
   s.nr_hw_segments = s.nr_phys_segments;
   drive_stat_acct(rq, sectors, false);
   const neighbour = target.where === ELEVATOR_BACK_MERGE ? q.elevator.latterRequest(rq) : q.elevator.formerRequest(rq);

@@ -66,6 +66,8 @@ export class Request {
   special: object | undefined;
   /** The elevator's object behind `s.elevator_private`. */
   elevatorPrivate: object | undefined;
+  /** Of the last time that its segments were counted. */
+  readonly walk = new SegmentWalk();
   /** It came from its queue's request pool (rl != NULL) and goes back there. */
   fromPool = false;
 
@@ -225,56 +227,88 @@ export const end_that_request_last = kfunc("end_that_request_last", function* (r
   if (waiting) yield* complete(waiting);
 });
 
-/** The physical segments of a request after merging neighbours: what blk_rq_map_sg will come to. */
-export function countSegments(q: RequestQueue, rq: Request): number {
-  return walkSegments(q, rq, undefined);
+/** A walk over a request's pages: the segments so far, and the one that may still grow. */
+class SegmentWalk {
+  count = 0;
+  /** Physical address behind the last one. */
+  private end = -1;
+  private length = 0;
+  /** What the request was when all of it had been walked over: its first bio, and its sectors. */
+  first = 0;
+  sectors = -1;
+
+  start(): void {
+    this.count = 0;
+    this.end = -1;
+    this.length = 0;
+  }
+
+  /** Merges neighbours within the queue's limits; `segments` is filled if it is there. */
+  add(q: RequestQueue, bio: Bio, segments?: Segment[]): void {
+    const maximum = q.maxSegmentSize;
+    const { boundary } = q;
+    const { bi_vcnt, bi_idx } = bio.s;
+    for (let i = bi_idx; i < bi_vcnt; i++) {
+      const at = bvecAt(bio, i);
+      const bytes = bvecLength(at);
+      const start = page_to_phys(bvecPage(at)) + bvecOffset(at);
+      const { length } = this;
+      const joins =
+        start === this.end &&
+        length + bytes <= maximum &&
+        Math.floor((start - length) / boundary) === Math.floor((start + bytes - 1) / boundary);
+      if (joins) {
+        this.length = length + bytes;
+        if (segments) segments[this.count - 1]!.length = this.length;
+      } else {
+        this.length = bytes;
+        const segment = segments?.[this.count];
+        if (segment) {
+          segment.address = start;
+          segment.length = bytes;
+        } else segments?.push({ address: start, length: bytes });
+        this.count++;
+      }
+      this.end = start + bytes;
+    }
+  }
+
+  all(q: RequestQueue, rq: Request, segments?: Segment[]): number {
+    this.start();
+    for (let { bio } = rq; bio !== undefined; bio = bioAt(bio.s.bi_next)) this.add(q, bio, segments);
+    return this.count;
+  }
 }
+
+/** The physical segments of a request after merging neighbours: what blk_rq_map_sg will come to. Its sectors are counted already. */
+export function countSegments(q: RequestQueue, rq: Request): number {
+  const { walk, s } = rq;
+  walk.all(q, rq);
+  walk.first = s.bio;
+  walk.sectors = s.nr_sectors;
+  return walk.count;
+}
+
+/** countSegments() of a request that has just got `bio`, with its `sectors`, as its last: goes on where the last count ended. */
+export function countAppended(q: RequestQueue, rq: Request, bio: Bio, sectors: number): number {
+  const { walk, s } = rq;
+  if (walk.first !== s.bio || walk.sectors !== s.nr_sectors - sectors) return countSegments(q, rq);
+  walk.add(q, bio);
+  walk.sectors = s.nr_sectors;
+  return walk.count;
+}
+
+const mapping = new SegmentWalk();
 
 /**
  * Fills `segments` with the request's data, merging pages that are physical neighbours within the queue's limits.
  * `segments` is reused: it grows when needed and never shrinks. Returns how many of its entries are meant.
  */
 export const blk_rq_map_sg = kleaf("blk_rq_map_sg", (q: RequestQueue, rq: Request, segments: Segment[]) => {
-  const count = walkSegments(q, rq, segments);
+  const count = mapping.all(q, rq, segments);
   step(20 + count * 6);
   return count;
 });
-
-function walkSegments(q: RequestQueue, rq: Request, segments: Segment[] | undefined): number {
-  let count = 0;
-  let end = -1;
-  let length = 0;
-  const maximum = q.maxSegmentSize;
-  const { boundary } = q;
-  for (let bio = rq.bio; bio !== undefined; bio = bioAt(bio.s.bi_next)) {
-    const { bi_vcnt } = bio.s;
-    for (let i = bio.s.bi_idx; i < bi_vcnt; i++) {
-      const at = bvecAt(bio, i);
-      const bytes = bvecLength(at);
-      const start = page_to_phys(bvecPage(at)) + bvecOffset(at);
-      const joins =
-        start === end &&
-        length + bytes <= maximum &&
-        Math.floor((start - length) / boundary) === Math.floor((start + bytes - 1) / boundary);
-      if (joins) {
-        length += bytes;
-        if (segments) segments[count - 1]!.length = length;
-      } else {
-        length = bytes;
-        if (segments) {
-          const segment = segments[count];
-          if (segment) {
-            segment.address = start;
-            segment.length = bytes;
-          } else segments.push({ address: start, length: bytes });
-        }
-        count++;
-      }
-      end = start + bytes;
-    }
-  }
-  return count;
-}
 
 /** Bytes in a page, as the block layer counts them. */
 export const PAGE_BYTES = FRAME_SIZE;

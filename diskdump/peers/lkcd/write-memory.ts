@@ -50,15 +50,20 @@ export class Filling {
   /** Bytes in the buffer. */
   used = 0;
   buffers = 0;
+  /** takeAll() stopped at a page whose packing takes longer than the CPUs' clocks may drift apart. */
+  slow = false;
   /** The page that is being packed, outside of the machine: what packs it reads it nowhere else. */
   private readonly page: Uint8Array;
   /** What a page of zeroes packs to. */
-  readonly packedZeroes: Uint8Array | undefined;
+  private readonly packedZeroes: Uint8Array | undefined;
+  /** Packing a page. */
+  readonly packNs: number;
 
   constructor(lkcd: Lkcd) {
     this.lkcd = lkcd;
     this.page = pageToEncode(lkcd.pageSize);
     this.packedZeroes = this.pack(new Uint8Array(lkcd.pageSize))?.slice();
+    this.packNs = PACK_NS_PER_BYTE[lkcd.options.compress] * lkcd.pageSize;
   }
 
   /** Valid until the next page is packed. */
@@ -69,9 +74,11 @@ export class Filling {
 
   private describe(address: number, size: number, flags: number): void {
     const at = this.lkcd.bufferAt + this.used;
-    M.view.setBigUint64(at, BigInt(address), true);
-    M.view.setUint32(at + 8, size, true);
-    M.view.setUint32(at + 12, flags, true);
+    const { view } = M;
+    view.setUint32(at, address >>> 0, true);
+    view.setUint32(at + 4, address / 2 ** 32, true);
+    view.setUint32(at + 8, size, true);
+    view.setUint32(at + 12, flags, true);
     this.used += DUMP_PAGE_BYTES;
   }
 
@@ -101,6 +108,46 @@ export class Filling {
       copyPage(lkcd, address, bufferAt + this.used);
     }
     this.used += packed ? packed.length : pageSize;
+  }
+
+  /** A page of the pass, which has been packed. */
+  take(pfn: number): void {
+    this.add(pfn);
+    const { data } = this.lkcd;
+    data.dump_num_pages = data.dump_num_pages + 1;
+  }
+
+  /**
+   * Looks at the pages from `pfn` to before `end`, and takes those of this kind, for as long as nothing has to wait. Returns: the first page
+   * that it did not take. That one has been looked at already, and is to be packed in pieces, when `slow` says so.
+   * Hot: once per page of RAM and pass; a generator would not be.
+   */
+  takeAll(pfn: number, end: number, kind: Kind): number {
+    const { lkcd, packNs } = this;
+    const frames = lkcd.pageSize / FRAME_SIZE;
+    this.slow = false;
+    while (pfn < end) {
+      step(LOOK_NS);
+      if (kindOf(pfn * frames, frames) === kind) {
+        if (cpu.clock + packNs > cpu.horizon) {
+          this.slow = true;
+          return pfn;
+        }
+        step(packNs);
+        this.take(pfn);
+        pfn++;
+        if (this.full || this.reportDue) return pfn;
+      } else pfn++;
+      if (mustGiveWay()) return pfn;
+    }
+    return pfn;
+  }
+
+  get full(): boolean {
+    return this.used >= DUMP_BUFFER_BYTES;
+  }
+  get reportDue(): boolean {
+    return this.lkcd.data.dump_num_pages % REPORT_PAGES === 0;
   }
 
   end(): void {
@@ -167,41 +214,33 @@ export const dump_update_header = kfunc("dump_update_header", function* (lkcd: L
  * Pass 4, memory that is not RAM (the firmware's), is beyond the level "all".
  */
 export const dump_write_memory = kfunc("dump_execute_memdump", function* (lkcd: Lkcd) {
-  const { data, options, pageSize } = lkcd;
+  const { data, options } = lkcd;
   const passes = PASSES.slice(0, LKCD_LEVELS.indexOf(options.level) + 1);
   const filling = new Filling(lkcd);
-  const packNs = PACK_NS_PER_BYTE[options.compress] * pageSize;
-  const framesPerPage = pageSize / FRAME_SIZE;
   data.dump_offset = lkcd.device.startOffset + DUMP_HEADER_ROOM;
   let error = 0;
-  for (let pass = 0; pass < passes.length && error === 0; pass++) {
-    const kind = passes[pass]!;
-    for (let r = 0; r < lkcd.ram.length && error === 0; r++) {
-      const { first, count } = lkcd.ram[r]!;
-      for (let pfn = first; pfn < first + count; pfn++) {
-        step(LOOK_NS);
-        if (kindOf(pfn * framesPerPage, framesPerPage) === kind) {
-          if (cpu.clock + packNs <= cpu.horizon) step(packNs);
-          else if (packNs > 0) {
-            // Longer than the CPUs' clocks may drift apart: in pieces.
-            for (let left = packNs; left > 0; left -= PIECE_NS) {
-              step(Math.min(left, PIECE_NS));
-              if (mustGiveWay()) yield* giveWay(cpu);
-            }
+  for (const kind of passes) {
+    for (const { first, count } of lkcd.ram) {
+      const end = first + count;
+      for (let pfn = first; pfn < end;) {
+        const before = data.dump_num_pages;
+        pfn = filling.takeAll(pfn, end, kind);
+        if (filling.slow) {
+          for (let left = filling.packNs; left > 0; left -= PIECE_NS) {
+            step(Math.min(left, PIECE_NS));
+            if (mustGiveWay()) yield* giveWay(cpu);
           }
-          filling.add(pfn);
-          data.dump_num_pages = data.dump_num_pages + 1;
-          if (data.dump_num_pages % REPORT_PAGES === 0) yield* printk(".", 1);
-          if (filling.used >= DUMP_BUFFER_BYTES) {
-            error = yield* dump_write_buffer(filling, DUMP_BUFFER_BYTES);
-            if (error !== 0) break;
-          }
+          filling.take(pfn++);
+        }
+        if (data.dump_num_pages > before && filling.reportDue) yield* printk(".", 1);
+        if (filling.full) {
+          error = yield* dump_write_buffer(filling, DUMP_BUFFER_BYTES);
+          if (error !== 0) return error;
         }
         if (mustGiveWay()) yield* giveWay(cpu);
       }
     }
   }
-  if (error !== 0) return error;
   filling.end();
   while (filling.used > 0 && error === 0) {
     error = yield* dump_write_buffer(filling, Math.min(filling.used, DUMP_BUFFER_BYTES));
