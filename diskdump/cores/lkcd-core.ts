@@ -32,10 +32,19 @@ export interface LkcdCore extends CoreReader {
 }
 
 /** What a page of zeroes looks like in the dump; undefined when it looks like any other. */
-function packedZeroes({ compression, pageSize }: LkcdHead): Buffer | undefined {
+function packedZeroes({ compression, pageSize }: LkcdHead): DataView | undefined {
   const zeroes = new Uint8Array(pageSize);
   const packed = compression === "rle" ? encodeRuns(zeroes) : compression === "gzip" ? deflatePage(zeroes) : undefined;
-  return packed && Buffer.from(packed);
+  return packed && new DataView(packed.slice().buffer);
+}
+
+/** Whether `a` is what stands in `b` from `at` on. For a few hundred bytes: a native comparison costs more. */
+function standsAt(a: DataView, b: DataView, at: number): boolean {
+  const length = a.byteLength;
+  let i = 0;
+  for (; i + 4 <= length; i += 4) if (a.getUint32(i) !== b.getUint32(at + i)) return false;
+  for (; i < length; i++) if (a.getUint8(i) !== b.getUint8(at + i)) return false;
+  return true;
 }
 
 /** What is wrong with a page header; undefined when nothing is. */
@@ -54,7 +63,7 @@ class Headers {
   /** Little at a time: what lies between two headers is passed over. */
   private readonly window: ReadWindow;
   private readonly pageSize: number;
-  private readonly zeroPage: Buffer | undefined;
+  private readonly zeroPage: DataView | undefined;
   pfns = new Float64Array(4096);
   offsets = new Float64Array(4096);
   zeroes = new Uint8Array(4096);
@@ -97,8 +106,9 @@ class Headers {
     const pfn = address / pageSize;
     this.pfns[count] = pfn;
     this.offsets[count] = at;
-    if (zeroPage && size === zeroPage.length && flags === DP.COMPRESSED) {
-      this.zeroes[count] = zeroPage.compare(window.bytes(at + DUMP_PAGE_BYTES, size)!) === 0 ? 1 : 0;
+    if (zeroPage && size === zeroPage.byteLength && flags === DP.COMPRESSED) {
+      const contents = window.place(at + DUMP_PAGE_BYTES, size);
+      this.zeroes[count] = standsAt(zeroPage, window.view, contents) ? 1 : 0;
     }
     if (count > 0 && pfn <= this.pfns[count - 1]!) this.ascending = false;
     this.count = count + 1;
@@ -115,7 +125,7 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
   if (!headers.ascending) {
     // LKCD writes kernel pages first, then those in use, then the rest.
     const order = ascendingOrder(pfns.subarray(0, count));
-    const once = order.filter((at, i) => i === 0 || pfns[at] !== pfns[order[i - 1]!]);
+    const once = firstOfEach(pfns, order);
     count = once.length;
     [pfns, offsets, zeroes] = [picked(pfns, once), picked(offsets, once), picked(zeroes, once)];
   }
@@ -136,6 +146,19 @@ function grown<C extends Column>(column: C): C {
   const larger = new (column.constructor as new (length: number) => C)(column.length * 2);
   larger.set(column);
   return larger;
+}
+
+/** Of places whose keys ascend, the first with each key. Overwrites `places`. */
+function firstOfEach(keys: Float64Array, places: Uint32Array): Uint32Array {
+  let kept = 0;
+  let last = NaN;
+  for (let i = 0; i < places.length; i++) {
+    const at = places[i]!;
+    const key = keys[at]!;
+    if (key !== last) places[kept++] = at;
+    last = key;
+  }
+  return places.subarray(0, kept);
 }
 
 /** The elements at `places`. */

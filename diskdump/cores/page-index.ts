@@ -82,7 +82,8 @@ export function pushRange(ranges: PageRange[], first: number, count: number): vo
 
 /** The places of `keys` in ascending order, of equal ones the first first: a merge of the stretches that ascend already, which are few. */
 export function ascendingOrder(keys: Float64Array): Uint32Array {
-  let order = new Uint32Array(keys.length).map((_, i) => i);
+  let order = new Uint32Array(keys.length);
+  for (let i = 0; i < order.length; i++) order[i] = i;
   let merged = new Uint32Array(keys.length);
   let starts: number[] = [];
   for (let i = 0; i < keys.length; i++) if (i === 0 || keys[i]! < keys[i - 1]!) starts.push(i);

@@ -1,10 +1,10 @@
 // struct bio: one I/O on pages (fs/bio.c of 2.6.9).
-import { step, type Running } from "../../emulator/cpu/cpu.ts";
+import { finished, step, type Running } from "../../emulator/cpu/cpu.ts";
 import { M, peek32, peekPtr, poke32, pokePtr } from "../abi/ram.ts";
 import { bio as bio_struct } from "../abi/structs/block.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc, textAddressOf } from "../core/kfunc.ts";
+import { kfunc, kquick, textAddressOf } from "../core/kfunc.ts";
 import { kmem_cache_alloc, kmem_cache_free, type KmemCache } from "../mm/slab.ts";
 import type { BlockDevice } from "./gendisk.ts";
 
@@ -138,10 +138,10 @@ export function bio_add_page(bio: Bio, page: number, length: number, offset: num
 }
 
 /** `bytes` of a bio have ended. Context: any, often softirq. */
-export const bio_endio = kfunc("bio_endio", function* (bio: Bio, bytes: number, error: number) {
+export const bio_endio = kquick("bio_endio", (bio: Bio, bytes: number, error: number): Running => {
   const { s } = bio;
   if (error) s.bi_flags = s.bi_flags & ~BIO_UPTODATE;
   s.bi_size = s.bi_size - bytes;
   s.bi_sector = s.bi_sector + (bytes >>> 9);
-  if (bio.end_io) yield* bio.end_io(bio, bytes, error);
+  return bio.end_io ? bio.end_io(bio, bytes, error) : finished();
 });

@@ -1,7 +1,8 @@
 // From a buffer head to a request (generic_make_request, __make_request of 2.4): one call per block, each under io_request_lock.
 //
 // A buffer head is a bio of one block here.
-import { step } from "../../emulator/cpu/cpu.ts";
+import { isFinished, step, valueOf, type Running } from "../../emulator/cpu/cpu.ts";
+import { kquick } from "../core/kfunc.ts";
 import { versionFunctions } from "../core/version-functions.ts";
 import { spin_lock_irq, spin_lock_irqsave, spin_unlock_irq, spin_unlock_irqrestore } from "../core/spinlock.ts";
 import { GET_QUEUE_NS, MAKE_REQUEST_NS } from "../flavours/prices-2.4.ts";
@@ -13,15 +14,27 @@ import { ELEVATOR_INSERT_SORT, __blk_put_request, blk_plug_device, type RequestQ
 import { __get_request_wait, get_free_request } from "./request-freelist.ts";
 import type { Request } from "./request.ts";
 
-const kfunc = versionFunctions("2.4.21");
+const VERSION = "2.4.21";
+const kfunc = versionFunctions(VERSION);
 const EWOULDBLOCK = 11;
 
 /** blk_get_queue(): which queue is this device's? Under the lock, although nothing changes. */
-const blk_get_queue = kfunc("blk_get_queue", function* (q: RequestQueue) {
-  const flags = yield* spin_lock_irqsave(q.queue_lock);
+const blk_get_queue = kquick(
+  "blk_get_queue",
+  (q: RequestQueue): Running => {
+    const taken = spin_lock_irqsave(q.queue_lock);
+    return isFinished(taken) ? lookUp(q, valueOf(taken)) : lookUpLater(q, taken);
+  },
+  undefined,
+  VERSION,
+);
+function lookUp(q: RequestQueue, flags: number): Running {
   step(GET_QUEUE_NS);
-  yield* spin_unlock_irqrestore(q.queue_lock, flags);
-});
+  return spin_unlock_irqrestore(q.queue_lock, flags);
+}
+function* lookUpLater(q: RequestQueue, taking: Running<number>): Generator<void, void, void> {
+  yield* lookUp(q, yield* taking);
+}
 
 /** Merges a block into a queued request or queues a new one. Context: process. Locks: io_request_lock, inside. */
 export const __make_request_24 = kfunc("__make_request", function* (q: RequestQueue, bh: Bio) {

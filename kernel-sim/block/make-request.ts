@@ -1,7 +1,7 @@
 // From a bio to a request on a queue (submit_bio, generic_make_request, __make_request of 2.6.9).
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc } from "../core/kfunc.ts";
+import { kfunc, kquick } from "../core/kfunc.ts";
 import { spin_lock_irq, spin_unlock_irq } from "../core/spinlock.ts";
 import { GFP_ATOMIC } from "../mm/page-alloc.ts";
 import { BIO_RW_AHEAD, BIO_RW_BARRIER, BIO_RW_SYNC, bio_endio, bvecAt, bvecLength, type Bio } from "./bio.ts";
@@ -39,17 +39,17 @@ const EIO = 5;
 const EWOULDBLOCK = 11;
 
 /** Hands a bio to its device. `rw`: READ or WRITE with BIO_RW_* bits. Context: process; sleeps for a free request. */
-export const submit_bio = kfunc("submit_bio", function* (rw: number, bio: Bio) {
+export const submit_bio = kquick("submit_bio", (rw: number, bio: Bio): Running => {
   bio.s.bi_rw = bio.s.bi_rw | rw;
   const sectors = bio.s.bi_size >>> 9;
   const { pageState } = K.pages;
   if (rw & 1) pageState.pgpgout = pageState.pgpgout + sectors;
   else pageState.pgpgin = pageState.pgpgin + sectors;
-  yield* generic_make_request(bio);
+  return generic_make_request(bio);
 });
 
 /** Checks a bio against the end of its device, maps a partition to its disk, and queues it. Context: process. */
-export const generic_make_request = kfunc("generic_make_request", function* (bio: Bio) {
+export const generic_make_request = kquick("generic_make_request", (bio: Bio): Running => {
   const bdev = bio.bdev!;
   const sectors = bio.s.bi_size >>> 9;
   const q = bdev.disk.queue;
@@ -57,8 +57,7 @@ export const generic_make_request = kfunc("generic_make_request", function* (bio
     K.reports.push(
       `attempt to access beyond end of device ${bdev.name}: sector ${bio.s.bi_sector}+${sectors}, limit ${bdev.sectors}`,
     );
-    yield* bio_endio(bio, bio.s.bi_size, -EIO);
-    return;
+    return bio_endio(bio, bio.s.bi_size, -EIO);
   }
   if (bdev.startSector !== 0) {
     bio.s.bi_sector = bio.s.bi_sector + bdev.startSector;
@@ -66,7 +65,7 @@ export const generic_make_request = kfunc("generic_make_request", function* (bio
     bio.bdev = whole;
     bio.s.bi_bdev = whole.addr;
   }
-  yield* K.flavour.block.makeRequest(q, bio);
+  return K.flavour.block.makeRequest(q, bio);
 });
 
 /** Merges a bio into a queued request or queues a new one. Context: process. Locks: queue_lock, inside. */

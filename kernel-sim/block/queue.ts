@@ -7,7 +7,7 @@ import { deadline_data, request_list, request_queue } from "../abi/structs/block
 import { completion } from "../abi/structs/base.ts";
 import type { ViewOf } from "../abi/view.ts";
 import { K } from "../core/kernel.ts";
-import { kfunc, textAddressOf } from "../core/kfunc.ts";
+import { kfunc, kquick, textAddressOf } from "../core/kfunc.ts";
 import { INIT_LIST_HEAD } from "../core/list.ts";
 import {
   Spinlock,
@@ -200,10 +200,10 @@ export const unplug_later = (q: RequestQueue): Running<number> =>
 export const unplug_not_later = (q: RequestQueue): Running<number> => del_timer(q.unplugTimer);
 
 /** Holds the queue back so that more requests can gather. Locks: queue_lock held, irqs off. */
-export const blk_plug_device = kfunc("blk_plug_device", function* (q: RequestQueue) {
-  if (blk_queue_stopped(q) || blk_queue_plugged(q)) return;
+export const blk_plug_device = kquick("blk_plug_device", (q: RequestQueue): Running<unknown> => {
+  if (blk_queue_stopped(q) || blk_queue_plugged(q)) return finished();
   q.setFlag(QUEUE_FLAG_PLUGGED);
-  yield* K.flavour.block.plugged(q);
+  return K.flavour.block.plugged(q);
 });
 
 /** Takes the plug out. Returns 1 when there was one. Locks: queue_lock held, irqs off. */
@@ -270,13 +270,12 @@ export const blk_stop_queue = kfunc("blk_stop_queue", function* (q: RequestQueue
 });
 
 /** A request's last reference: back to the pool it came from. Locks: queue_lock held, irqs off. */
-export const __blk_put_request = kfunc("__blk_put_request", function* (q: RequestQueue, rq: Request) {
+export const __blk_put_request = kquick("__blk_put_request", (q: RequestQueue, rq: Request): Running => {
   rq.s.ref_count = rq.s.ref_count - 1;
-  if (rq.s.ref_count > 0) return;
+  if (rq.s.ref_count > 0) return finished();
   rq.s.rq_status = -1;
   rq.q = undefined;
-  if (!rq.fromPool) return;
-  yield* K.flavour.block.releaseRequest(q, rq);
+  return rq.fromPool ? K.flavour.block.releaseRequest(q, rq) : finished();
 });
 
 /** As __blk_put_request, taking the lock. */

@@ -230,14 +230,15 @@ export const moduleFunctions =
 /**
  * A kernel function with a plain body, for hot paths: the body returns what `finished()` gives when it did not have to give
  * way, else the iterator of the rest. Costs no generator in the first case. Call it under `yield*` all the same, or, from
- * another plain body, look at the result with isFinished().
+ * another plain body, look at the result with isFinished(). For `version` see versionFunctions.
  */
 export function kquick<A extends unknown[], T>(
   name: string,
   body: (...args: A) => Running<T>,
   module?: string,
+  version?: string,
 ): KernelFunction<A, T> {
-  const id = register(name, module, undefined);
+  const id = register(name, module, version);
   const params = Array.from({ length: body.length }, (_, i) => `a${i}`).join(", ");
   const make = new Function(
     "enter",

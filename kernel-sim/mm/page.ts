@@ -123,6 +123,19 @@ export function test_and_clear_page_flag(page: number, flag: number): boolean {
   return (flags & flag) !== 0;
 }
 
+/** page_flags and page_count of a page that structPagesAt() has found. */
+export const flagsAt = (offset: number): number => peek32(offset + K.pages.at.flags + wordLow());
+export const countAt = (offset: number): number => peek32(offset + K.pages.at._count) | 0;
+
+/** Neither is -1 an offset: what structPagesAt() found are zeroes only, or it found that they do not lie together. */
+export const ALL_ZERO = -1;
+export const APART = -2;
+
+/** Slab offset of `count` struct pages from `page` on, for who looks at many of them: one look-up for all. */
+export function structPagesAt(page: number, count: number): number {
+  return (page % FRAME_SIZE) + count * K.pages.pageStructBytes > FRAME_SIZE ? APART : M.memory.offsetForRead(page);
+}
+
 export const page_count = (page: number): number => far_peek32(page + K.pages.at._count) | 0;
 export const set_page_count = (page: number, count: number): void => far_store32(page + K.pages.at._count, count);
 /** One more user of the page. */

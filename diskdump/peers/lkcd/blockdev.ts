@@ -7,7 +7,7 @@ import { BIO_UPTODATE, bio_add_page, bio_alloc, bio_target, type Bio } from "../
 import { blkdev_get, type BlockDevice } from "../../../kernel-sim/block/gendisk.ts";
 import { generic_unplug_device, submit_bio } from "../../../kernel-sim/block/queue.ts";
 import { WRITE } from "../../../kernel-sim/block/request.ts";
-import { moduleFunctions } from "../../../kernel-sim/core/kfunc.ts";
+import { kquick, moduleFunctions } from "../../../kernel-sim/core/kfunc.ts";
 import { GFP_KERNEL } from "../../../kernel-sim/mm/page-alloc.ts";
 import { PAGE_SIZE, virt_to_page } from "../../../kernel-sim/mm/page.ts";
 import type { DumpDevice } from "./dump-device.ts";
@@ -72,13 +72,19 @@ export function* dump_block_open(bdev: BlockDevice): Running<DumpBlockdev | "no 
 }
 
 /** A part of the write has ended. Context: as every end_io, softirq or bottom half. */
-export const dump_bio_end_io = kfunc("dump_bio_end_io", function* (bio: Bio, _bytes: number, error: number) {
-  const { data, outcome } = lkcdOf(K)!;
-  if (error !== 0) data.dump_io_error = error;
-  if (bio.s.bi_size > 0) return;
-  data.dump_io_count = data.dump_io_count - 1;
-  if (data.dump_io_count === 0) outcome.writesEnded++;
-});
+export const dump_bio_end_io = kquick(
+  "dump_bio_end_io",
+  (bio: Bio, _bytes: number, error: number): Running => {
+    const { data, outcome } = lkcdOf(K)!;
+    if (error !== 0) data.dump_io_error = error;
+    if (bio.s.bi_size === 0) {
+      data.dump_io_count = data.dump_io_count - 1;
+      if (data.dump_io_count === 0) outcome.writesEnded++;
+    }
+    return finished();
+  },
+  "dump",
+);
 
 /** The queue of the dump's disk may start: q->unplug_fn in 2.6, all of tq_disk in 2.4 (kiobuf_wait_for_io). */
 const unplug = ({ block: { bdev } }: DumpBlockdev): Running =>

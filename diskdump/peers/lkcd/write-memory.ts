@@ -2,10 +2,22 @@
 import { giveWay, cpu, mustGiveWay, step } from "../../../emulator/cpu/cpu.ts";
 import { FRAME_SIZE } from "../../../emulator/memory/pool.ts";
 import { M } from "../../../kernel-sim/abi/ram.ts";
+import { K } from "../../../kernel-sim/core/kernel.ts";
 import { moduleFunctions } from "../../../kernel-sim/core/kfunc.ts";
 import { touch_nmi_watchdog } from "../../../kernel-sim/core/nmi.ts";
 import { printk } from "../../../kernel-sim/core/printk.ts";
-import { PG_lru, PG_reserved, page_count, page_flags, pfn_to_page } from "../../../kernel-sim/mm/page.ts";
+import {
+  ALL_ZERO,
+  APART,
+  PG_lru,
+  PG_reserved,
+  countAt,
+  flagsAt,
+  page_count,
+  page_flags,
+  pfn_to_page,
+  structPagesAt,
+} from "../../../kernel-sim/mm/page.ts";
 import { DP, DUMP_PAGE_BYTES } from "../../cores/lkcd-header.ts";
 import { encodeRuns, pageToEncode } from "../../cores/run-lengths.ts";
 import { deflatePage } from "../../cores/zlib-page.ts";
@@ -27,19 +39,28 @@ export const PIECE_NS = 1000;
 type Kind = "kernel" | "referenced" | "unreferenced";
 export const PASSES: readonly Kind[] = ["kernel", "referenced", "unreferenced"];
 
-/**
- * Reserved, or in use and on no LRU list, is the kernel's; a count of 0 is free. mem_map has an entry for each 4 KiB here: a larger
- * page is what the most important of its parts is.
- */
+/** Reserved, or in use and on no LRU list, is the kernel's; a count of 0 is free. */
+function kindOfFrame(flags: number, count: number): Kind {
+  if ((flags & PG_reserved) !== 0) return "kernel";
+  if (count === 0) return "unreferenced";
+  return (flags & PG_lru) !== 0 ? "referenced" : "kernel";
+}
+
+/** mem_map has an entry for each 4 KiB here: a larger page is what the most important of its parts is. */
 export function kindOf(firstFrame: number, frames: number): Kind {
+  const { pageStructBytes } = K.pages;
+  const first = pfn_to_page(firstFrame);
+  const at = structPagesAt(first, frames);
   let kind: Kind = "unreferenced";
-  for (let frame = firstFrame; frame < firstFrame + frames; frame++) {
-    const page = pfn_to_page(frame);
-    const flags = page_flags(page);
-    if ((flags & PG_reserved) !== 0) return "kernel";
-    if (page_count(page) === 0) continue;
-    if ((flags & PG_lru) === 0) return "kernel";
-    kind = "referenced";
+  if (at === ALL_ZERO) return kind;
+  for (let offset = 0; offset < frames * pageStructBytes; offset += pageStructBytes) {
+    const page = first + offset;
+    const one =
+      at === APART
+        ? kindOfFrame(page_flags(page), page_count(page))
+        : kindOfFrame(flagsAt(at + offset), countAt(at + offset));
+    if (one === "kernel") return one;
+    if (one === "referenced") kind = one;
   }
   return kind;
 }
