@@ -7,17 +7,25 @@ import { registersOrNone, type CoreCpu, type CoreFacts, type CoreReader } from "
 import { DP, DUMP_PAGE_BYTES, gregsetOf, readLkcdHead, type LkcdHead } from "./lkcd-header.ts";
 import { ascendingOrder, PageIndex } from "./page-index.ts";
 import { ReadWindow } from "./read-window.ts";
-import { decodeRuns, encodeRuns } from "./run-lengths.ts";
+import { decodeRuns, encodeRuns, roomToPack } from "./run-lengths.ts";
 import { deflatePage, inflatePage } from "./zlib-page.ts";
 
 const HEADER_WINDOW_BYTES = 4096;
+
+/** How a page lies in the dump. */
+const AS_IT_IS = 0;
+const PACKED = 1;
+/** Packed, and all zeroes: as most are. */
+const ZEROES = 2;
 
 /** Where the pages are: page frames ascend, `offsets` are those of their dump_page. */
 interface Placed {
   readonly saved: PageIndex;
   readonly offsets: Float64Array;
-  /** 1 for a page of zeroes. */
-  readonly zeroes: Uint8Array;
+  /** Bytes of contents. */
+  readonly sizes: Uint32Array;
+  /** AS_IT_IS, PACKED or ZEROES. */
+  readonly kinds: Uint8Array;
   /** Page headers that were read. */
   readonly count: number;
   readonly ended: boolean;
@@ -66,7 +74,8 @@ class Headers {
   private readonly zeroPage: DataView | undefined;
   pfns = new Float64Array(4096);
   offsets = new Float64Array(4096);
-  zeroes = new Uint8Array(4096);
+  sizes = new Uint32Array(4096);
+  kinds = new Uint8Array(4096);
   count = 0;
   ascending = true;
   ended = false;
@@ -101,15 +110,19 @@ class Headers {
     if (count === this.pfns.length) {
       this.pfns = grown(this.pfns);
       this.offsets = grown(this.offsets);
-      this.zeroes = grown(this.zeroes);
+      this.sizes = grown(this.sizes);
+      this.kinds = grown(this.kinds);
     }
     const pfn = address / pageSize;
     this.pfns[count] = pfn;
     this.offsets[count] = at;
-    if (zeroPage && size === zeroPage.byteLength && flags === DP.COMPRESSED) {
+    this.sizes[count] = size;
+    let kind = flags === DP.RAW ? AS_IT_IS : PACKED;
+    if (zeroPage && kind === PACKED && size === zeroPage.byteLength) {
       const contents = window.place(at + DUMP_PAGE_BYTES, size);
-      this.zeroes[count] = standsAt(zeroPage, window.view, contents) ? 1 : 0;
+      if (standsAt(zeroPage, window.view, contents)) kind = ZEROES;
     }
+    this.kinds[count] = kind;
     if (count > 0 && pfn <= this.pfns[count - 1]!) this.ascending = false;
     this.count = count + 1;
     this.at = end;
@@ -121,13 +134,14 @@ class Headers {
 function placePages(store: ByteStore, head: LkcdHead): Placed {
   const headers = new Headers(store, head);
   while (headers.next());
-  let { pfns, offsets, zeroes, count } = headers;
+  let { pfns, offsets, sizes, kinds, count } = headers;
   if (!headers.ascending) {
     // LKCD writes kernel pages first, then those in use, then the rest.
     const order = ascendingOrder(pfns.subarray(0, count));
     const once = firstOfEach(pfns, order);
     count = once.length;
-    [pfns, offsets, zeroes] = [picked(pfns, once), picked(offsets, once), picked(zeroes, once)];
+    [pfns, offsets] = [picked(pfns, once), picked(offsets, once)];
+    [sizes, kinds] = [picked(sizes, once), picked(kinds, once)];
   }
   const ranges: PageRange[] = [];
   for (let first = 0, i = 1; i <= count; i++) {
@@ -136,10 +150,10 @@ function placePages(store: ByteStore, head: LkcdHead): Placed {
     first = i;
   }
   const { count: found, ended, at: endBytes } = headers;
-  return { saved: new PageIndex(ranges), offsets, zeroes, count: found, ended, endBytes };
+  return { saved: new PageIndex(ranges), offsets, sizes, kinds, count: found, ended, endBytes };
 }
 
-type Column = Float64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+type Column = Float64Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
 
 /** The same, with room for twice as many. */
 function grown<C extends Column>(column: C): C {
@@ -172,30 +186,31 @@ function picked<C extends Column>(column: C, places: Uint32Array): C {
 export function lkcdCore(store: ByteStore): LkcdCore {
   const head = readLkcdHead(store);
   const { pageSize, compression } = head;
-  const { saved, offsets, zeroes, count, ended, endBytes } = placePages(store, head);
+  const { saved, offsets, sizes, kinds, count, ended, endBytes } = placePages(store, head);
   if (saved.total === 0) throw new UsageError(`${store.name}: no page follows at offset ${hex(head.firstPageAt)}`);
   const shortcomings: string[] = [];
   const expected = head.header.get("dh_num_pages");
   if (count < expected) shortcomings.push(`${count} of ${plural(expected, "page")} are in the file`);
   else if (!ended) shortcomings.push(`the file ends at offset ${hex(store.sizeBytes)} without a mark of the end`);
 
-  const data = new ReadWindow(store);
+  const packed = compression === "rle" ? roomToPack(pageSize) : new Uint8Array(pageSize);
   const readPage = (pfn: number, into: Uint8Array): void => {
     const ordinal = saved.ordinalOf(pfn);
     if (ordinal < 0) throw new RangeError(`page ${pfn} is not saved`);
     const at = offsets[ordinal]!;
-    const fail = (what: string): never => {
-      throw new UsageError(`${store.name}: page ${hex(pfn)}, page header at offset ${hex(at)}: ${what}`);
-    };
-    const place = data.place(at, DUMP_PAGE_BYTES);
-    if (place < 0) fail("is beyond the file");
-    const size = data.view.getUint32(place + 8, true);
-    const raw = data.view.getUint32(place + 12, true) === DP.RAW;
-    const contents = data.bytes(at + DUMP_PAGE_BYTES, size) ?? fail("its contents end beyond the file");
-    if (raw) return into.set(contents);
-    if (compression === "none") fail("is compressed, though the header says that pages are not");
-    const wrong = compression === "rle" ? decodeRuns(contents, into) : inflatePage(contents, into);
-    if (wrong !== undefined) fail(wrong);
+    const kind = kinds[ordinal];
+    if (kind === ZEROES) return void into.fill(0);
+    if (kind === AS_IT_IS) return store.read(at + DUMP_PAGE_BYTES, into);
+    const contents = packed.subarray(0, sizes[ordinal]);
+    store.read(at + DUMP_PAGE_BYTES, contents);
+    const wrong =
+      compression === "none"
+        ? "is compressed, though the header says that pages are not"
+        : compression === "rle"
+          ? decodeRuns(contents, into)
+          : inflatePage(contents, into);
+    if (wrong === undefined) return;
+    throw new UsageError(`${store.name}: page ${hex(pfn)}, page header at offset ${hex(at)}: ${wrong}`);
   };
   const last = saved.ranges.at(-1)!;
   const endPfn = last.first + last.count;
@@ -208,7 +223,7 @@ export function lkcdCore(store: ByteStore): LkcdCore {
     },
     nextData(pfn, end) {
       const limit = Math.min(end, pfn + saved.pagesFrom(pfn));
-      for (let ordinal = saved.ordinalOf(pfn); pfn < limit && zeroes[ordinal] === 1; ordinal++) pfn++;
+      for (let ordinal = saved.ordinalOf(pfn); pfn < limit && kinds[ordinal] === ZEROES; ordinal++) pfn++;
       return pfn;
     },
     rawRun: () => undefined,

