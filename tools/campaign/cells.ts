@@ -1,4 +1,5 @@
 // A comparison: its cells are one dumper at one value of what is swept, each with its trials and what they have in common.
+import { whitePaperRow, type PaperRow } from "../scenario/dumpers.ts";
 import type { Scenario } from "../scenario/scenario.ts";
 import { scenarioHash } from "../scenario/identity.ts";
 import type { TrialRecord } from "../trial/types.ts";
@@ -33,6 +34,8 @@ export interface Cell {
   readonly value: string | null;
   /** Why there can be no trials; null when there can. */
   readonly impossible: string | null;
+  /** What the white paper measured of it; undefined when it did not. */
+  readonly paper: PaperRow | undefined;
   /** With the lost ones, which count as trials without success. */
   readonly trials: number;
   readonly complete: number;
@@ -75,6 +78,7 @@ export function cellsOf(
     return {
       ...{ scenario: scenario.name, dumper: scenario.dump.dumper, value, trials, complete },
       impossible: reason ?? impossible.get(hash) ?? null,
+      paper: whitePaperRow(scenario.dump),
       interval: wilson(complete, trials),
       outcomes: counted([...own.map(({ outcome }) => outcome), ...gone.map(() => "lost")]),
       blockers: blockersOf(own),

@@ -93,7 +93,7 @@ const rowOf = (share: number): number => Math.round(share * ROWS);
 export function curveText(cells: readonly Cell[], key: string | null): string {
   const dumpers = [...new Set(cells.map(({ dumper }) => dumper))];
   const values = [...new Set(cells.map(({ value }) => value))];
-  const marks = paperMarks(dumpers);
+  const marks = paperMarks(cells);
   const width = Math.max(dumpers.length * 2, ...values.map((value) => (value ?? "").length)) + 2;
   const cellAt = (value: string | null, dumper: string): Cell | undefined =>
     cells.find((cell) => cell.value === value && cell.dumper === dumper);

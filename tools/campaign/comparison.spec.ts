@@ -50,6 +50,21 @@ test("a cell has its rate, interval, outcomes, and what the failures were blocke
   );
 });
 
+test("the white paper's LKCD wrote to a disk: what LKCD keeps in memory or sends has no mark of the paper's beside it", () => {
+  const methods = ["disk", "memory", "network"].map((value): PlannedCell => {
+    const scenario = dumpedBy(loadScenario("learn", [`dump.lkcd.method=${value}`]), "lkcd-modified");
+    return { scenario, value };
+  });
+  const some = cellsOf(
+    methods,
+    methods.flatMap(({ scenario }) => [fakeRecord(scenario, 1)]),
+    [],
+  );
+  expect(some.map(({ paper }) => paper?.title)).toEqual(["modified LKCD 4.1.1", undefined, undefined]);
+  expect(verdicts(some, "dump.lkcd.method")).toEqual([expect.stringMatching(/meets ours .*=disk, 1\/1 \(100.0 %\)$/)]);
+  expect(verdicts(some.slice(1), "dump.lkcd.method")).toEqual([]);
+});
+
 test("a lost trial counts in its own cell", () => {
   const lost = { scenario: "x", scenarioHash: scenarioHash(plan[0]!.scenario), dumper: "diskdump", seed: 1 };
   const [cell, other] = cellsOf(plan, [], [{ ...lost, cause: "gone", command: "dumplab" }]);

@@ -2,19 +2,8 @@
 // axis how many of how many each point stands for.
 import { rateOf, type Cell } from "./cells.ts";
 import { figuresOf } from "./comparison-text.ts";
-import {
-  figure,
-  GREY,
-  line,
-  mark,
-  marksOf,
-  paperText,
-  styleOf,
-  widthOf,
-  words,
-  wrapped,
-  type Comparison,
-} from "./figure.ts";
+import { figure, GREY, line, mark, paperText, styleOf, widthOf, words, wrapped, type Comparison } from "./figure.ts";
+import { paperMarks } from "./paper-verdict.ts";
 import { percent, range } from "./percent.ts";
 import { element } from "./xml.ts";
 
@@ -68,7 +57,7 @@ export function curvePlot(comparison: Comparison): string {
   const values = [...new Set(cells.map(({ value }) => value))];
   const at = (value: string | null, dumper: string): Cell | undefined =>
     cells.find((cell) => cell.value === value && cell.dumper === dumper);
-  const marks = marksOf(cells);
+  const marks = paperMarks(cells);
   const labels = values.map((value) => shortened(value ?? "-"));
   const column = Math.max(
     dumpers.length * DODGE + 14,

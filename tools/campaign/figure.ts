@@ -1,7 +1,7 @@
 // What both figures of a comparison are drawn with: marks, bars, words. Plain SVG attributes, so that every program that places pictures
 // shows the same; the classes let a page recolour what is neither data nor band.
 import type { Cell } from "./cells.ts";
-import { paperMarks, type PaperMark } from "./paper-verdict.ts";
+import type { PaperMark } from "./paper-verdict.ts";
 import { percent, range } from "./percent.ts";
 import { element, escaped, type Attributes } from "./xml.ts";
 
@@ -73,10 +73,6 @@ export function wrapped(text: string, widthPx: number): string[] {
   }
   return current === "" ? lines : [...lines, current];
 }
-
-/** The white paper's marks of the dumpers that have trials. */
-export const marksOf = (cells: readonly Cell[]): PaperMark[] =>
-  paperMarks([...new Set(cells.filter(({ trials }) => trials > 0).map(({ dumper }) => dumper))]);
 
 export const paperText = ({ successes, trials, rate, interval }: PaperMark): string =>
   `${successes}/${trials}, ${percent(rate)} % [${range(interval)}]`;

@@ -1,6 +1,5 @@
 // The white paper's rates against a curve: on it or not, and where.
-import { WHITE_PAPER_ROWS, type PaperRow } from "../scenario/dumpers.ts";
-import type { Dumper } from "../scenario/scenario.ts";
+import type { PaperRow } from "../scenario/dumpers.ts";
 import { rateOf, type Cell } from "./cells.ts";
 import { percent, range } from "./percent.ts";
 import { wilson, type Interval } from "./wilson.ts";
@@ -11,13 +10,13 @@ export interface PaperMark extends PaperRow {
   readonly interval: Interval;
 }
 
-/** The white paper's rows of these dumpers. */
-export function paperMarks(dumpers: readonly string[]): PaperMark[] {
-  return dumpers.flatMap((dumper) => {
-    const row = WHITE_PAPER_ROWS[dumper as Dumper];
-    if (!row) return [];
+/** The white paper's rows of the dumpers that have trials, one per dumper. */
+export function paperMarks(cells: readonly Cell[]): PaperMark[] {
+  const rows = new Map<string, PaperRow>();
+  for (const { dumper, trials, paper } of cells) if (trials > 0 && paper) rows.set(dumper, paper);
+  return [...rows].map(([dumper, row]) => {
     const { successes, trials } = row;
-    return [{ ...row, dumper, rate: successes / trials, interval: wilson(successes, trials) }];
+    return { ...row, dumper, rate: successes / trials, interval: wilson(successes, trials) };
   });
 }
 
@@ -25,9 +24,9 @@ const overlaps = (a: Interval, b: Interval): boolean => a.low <= b.high && b.low
 
 /** One sentence per dumper of the paper: at which values the intervals overlap, and where the curve crosses the rate. */
 export function verdicts(cells: readonly Cell[], key: string | null): string[] {
-  const tried = cells.filter(({ trials }) => trials > 0);
-  return paperMarks([...new Set(tried.map(({ dumper }) => dumper))]).map((mark) => {
-    const curve = tried.filter((cell) => cell.dumper === mark.dumper);
+  const measured = cells.filter(({ trials, paper }) => trials > 0 && paper);
+  return paperMarks(cells).map((mark) => {
+    const curve = measured.filter((cell) => cell.dumper === mark.dumper);
     const paper = `${mark.dumper}: the white paper's ${percent(mark.rate)} % [${range(mark.interval)}]`;
     const named = (cell: Cell): string =>
       `${key === null ? "" : `${key}=${cell.value}, `}${cell.complete}/${cell.trials} (${percent(rateOf(cell))} %)`;

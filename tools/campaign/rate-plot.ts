@@ -1,18 +1,7 @@
 // The figure of a comparison without a sweep: a row per dumper, its rate with its interval, and the white paper's below it.
 import { rateOf, type Cell } from "./cells.ts";
-import {
-  figure,
-  GREY,
-  line,
-  mark,
-  marksOf,
-  paperText,
-  styleOf,
-  widthOf,
-  words,
-  wrapped,
-  type Comparison,
-} from "./figure.ts";
+import { figure, GREY, line, mark, paperText, styleOf, widthOf, words, wrapped, type Comparison } from "./figure.ts";
+import { paperMarks } from "./paper-verdict.ts";
 import { percent, range } from "./percent.ts";
 
 const LEFT = 124;
@@ -23,7 +12,7 @@ const PAPER_DY = 19;
 
 export function ratePlot(comparison: Comparison): string {
   const { cells, seeds } = comparison;
-  const marks = marksOf(cells);
+  const marks = paperMarks(cells);
   const x = (share: number): number => LEFT + share * PLOT;
   const bottom = TOP + cells.length * ROW;
   const numbers = (cell: Cell): string =>

@@ -1,6 +1,5 @@
 // The tables at the end of a campaign: success rates beside the white paper's, and the causes of everything else.
-import { WHITE_PAPER_ROWS } from "../scenario/dumpers.ts";
-import { DUMPERS } from "../scenario/scenario.ts";
+import type { PaperRow } from "../scenario/dumpers.ts";
 import type { TrialRecord } from "../trial/types.ts";
 import type { LostTrial } from "./campaign.ts";
 import { percent, range } from "./percent.ts";
@@ -54,8 +53,12 @@ export function causeRows(records: readonly TrialRecord[], lost: readonly LostTr
   return [...rows.values()].sort((a, b) => b.count - a.count);
 }
 
-/** Both tables as text. */
-export function campaignReport(records: readonly TrialRecord[], lost: readonly LostTrial[]): string {
+/** Both tables as text, of one dumper. `paper`: what the white paper measured of it. */
+export function campaignReport(
+  records: readonly TrialRecord[],
+  lost: readonly LostTrial[],
+  paper: PaperRow | undefined,
+): string {
   const rates = rateRows(records, lost);
   const causes = causeRows(records, lost);
   const header = ["scenario", "dumper", "trials", "complete", "rate", "95 % interval", "white paper"];
@@ -66,7 +69,7 @@ export function campaignReport(records: readonly TrialRecord[], lost: readonly L
     String(row.complete),
     percent(row.trials === 0 ? 0 : row.complete / row.trials),
     range(row.interval),
-    paperCell(row.dumper),
+    paperCell(paper),
   ]);
   const sections = [table([header, ...body], [2, 3, 4])];
   if (causes.length > 0) {
@@ -83,9 +86,7 @@ export function campaignReport(records: readonly TrialRecord[], lost: readonly L
   return `${sections.join("\n\n")}\n`;
 }
 
-function paperCell(dumper: string): string {
-  const known = DUMPERS.find((name) => name === dumper);
-  const row = known && WHITE_PAPER_ROWS[known];
+function paperCell(row: PaperRow | undefined): string {
   if (!row) return "-";
   const { title, successes, trials } = row;
   return `${title}: ${successes}/${trials}, ${range(wilson(successes, trials))}`;

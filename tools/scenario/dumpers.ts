@@ -23,5 +23,9 @@ export const WHITE_PAPER_ROWS: Readonly<Partial<Record<Dumper, PaperRow>>> = {
   "lkcd-modified": { title: "modified LKCD 4.1.1", successes: 131, trials: 143 },
 };
 
+/** What the white paper measured of such a dump; undefined when it did not. Its LKCD wrote to a disk. */
+export const whitePaperRow = (dump: DumpScenario): PaperRow | undefined =>
+  isLkcdDumper(dump.dumper) && !dumpsLkcdTo(dump, "disk") ? undefined : WHITE_PAPER_ROWS[dump.dumper];
+
 /** In the order of its table. */
 export const WHITE_PAPER_DUMPERS = Object.keys(WHITE_PAPER_ROWS) as readonly Dumper[];

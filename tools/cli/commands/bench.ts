@@ -201,7 +201,9 @@ Examples:
         ...(instants && instants.dumpers > 1 ? [instantsText(instants)] : []),
         blockerTable(cells, key),
       ];
-      const report = compares ? sections.filter((part) => part !== "").join("\n") : campaignReport(records, lost);
+      const report = compares
+        ? sections.filter((part) => part !== "").join("\n")
+        : campaignReport(records, lost, cells[0]?.paper);
       if (flags.json) {
         for (const record of records) terminal.out.write(`${JSON.stringify(record)}\n`);
         terminal.err.write(report);
