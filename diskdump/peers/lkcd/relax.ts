@@ -3,7 +3,7 @@
 // LKCD's loops look without a pause. A look that finds nothing changes nothing, so here one look stands for many: the pause between
 // two grows while none finds anything, up to a tick, and an interrupt ends it at once. That keeps the host's time out of the
 // dump's waiting; what the dump could see changes by interrupts (its own end_io), by other CPUs, and by timers.
-import { DELAY, cpu, takeInterrupts } from "../../../emulator/cpu/cpu.ts";
+import { DELAY, STOPPED, cpu, takeInterrupts } from "../../../emulator/cpu/cpu.ts";
 import type { Lkcd } from "./lkcd.ts";
 
 const FIRST_NS = 500;
@@ -14,11 +14,15 @@ export function waitBegins(lkcd: Lkcd): void {
   lkcd.relaxNs = FIRST_NS;
 }
 
+/** No other CPU will do anything: what there is to see comes by an interrupt here, which ends a pause of any length. */
+const othersAreStopped = (lkcd: Lkcd): boolean =>
+  lkcd.kernel.machine.cpus.every((other) => other === cpu || other.state === STOPPED);
+
 /** cpu_relax(), as often as need be. Interrupts are taken if they are on. */
 export function* relax(lkcd: Lkcd): Generator<void, void, void> {
-  const ns = lkcd.relaxNs || FIRST_NS;
-  lkcd.relaxNs = Math.min(LONGEST_NS, ns * 2);
   const c = cpu;
+  const ns = c.interruptsEnabled && othersAreStopped(lkcd) ? LONGEST_NS : lkcd.relaxNs || FIRST_NS;
+  lkcd.relaxNs = Math.min(LONGEST_NS, ns * 2);
   if (!(c.attention && c.interruptsEnabled && c.apic.pending(c.clock))) {
     c.state = DELAY;
     c.until = c.clock + ns;
