@@ -43,12 +43,13 @@ export class PortTask {
     this.command.autosense = false;
   }
 
-  /** Makes the command ready for the disk from the bytes that came over the bus. */
-  begin(cdb: Uint8Array, length: number): void {
+  /** Makes the command ready for the disk from the bytes that came over the bus: `length` of them, from `from[at]` on. */
+  begin(from: Uint8Array, at: number, length: number): void {
     const { command } = this;
+    const { cdb } = command;
     // By hand: a dozen bytes are not worth a subarray.
-    const to = command.cdb;
-    for (let i = 0; i < to.length; i++) to[i] = i < length ? cdb[i]! : 0;
+    for (let i = 0; i < length; i++) cdb[i] = from[at + i]!;
+    for (let i = length; i < cdb.length; i++) cdb[i] = 0;
     command.cdbLength = length;
     command.lun = this.lun;
     const spec = commandByOpcode(cdb[0]!);

@@ -185,7 +185,9 @@ export class PageStore implements ByteStore {
 
   /** Gives every page back to the pool: the store is as it was made, what was laid is gone. */
   clear(): void {
-    if (this.holdsFrames) for (const slot of this.slots) if (slot > 0) this.pool.release(slot);
+    const { slots } = this;
+    // By number: an iterator costs more than what it passes over, and a disk's buffer is emptied with every command.
+    if (this.holdsFrames) for (let i = 0; i < slots.length; i++) if (slots[i]! > 0) this.pool.release(slots[i]!);
     this.holdsFrames = false;
     if (this.untouched === HOLE) this.table.clear();
     else this.table.fill(UNREAD, 0, this.slots.length);

@@ -155,11 +155,20 @@ export class Scripts {
     this.latchedPhase = this.lastByte = 0;
   }
 
-  /** The bus or SIGP has changed: a waiting instruction looks again. */
+  /** SIGP or the bus has changed by an access: a waiting instruction looks again. */
   wake(): void {
     if (!this.blocked || !this.running) return;
     this.blocked = false;
-    this.parts.events.arm(this.runEvent, this.parts.events.now);
+    this.events.arm(this.runEvent, this.events.now);
+  }
+
+  /** A target has changed the bus, at the end of an event of its own: a waiting instruction looks again, at once if nothing else is due. */
+  busChanged(): void {
+    if (!this.blocked || !this.running) return;
+    this.blocked = false;
+    const { events, runEvent } = this;
+    if (events.passTo(runEvent, events.now)) this.run();
+    else events.arm(runEvent, events.now);
   }
 
   /** ISTAT0.ABRT was written: SCRIPTS stop at the next instruction, also when they wait. */
@@ -172,7 +181,9 @@ export class Scripts {
   /** Until when instructions may be carried out now: a slice, or as long as nobody acts but they. */
   get sliceEnd(): number {
     const { now, quietUntil, nextAt } = this.events;
-    return Math.max(now + SLICE_NS, Math.min(quietUntil, nextAt, now + MAXIMUM_SLICE_NS));
+    const end = nextAt < quietUntil ? nextAt : quietUntil;
+    if (end <= now + SLICE_NS) return now + SLICE_NS;
+    return end < now + MAXIMUM_SLICE_NS ? end : now + MAXIMUM_SLICE_NS;
   }
 
   /** The slice that begins now. Returns how far ahead of it SCRIPTS are. */
