@@ -12,8 +12,8 @@ import type { ScriptsDecoder } from "./chip-decoder.ts";
 import type { Interrupts } from "./chip-interrupts.ts";
 import { INSTRUCTION_NS, NEAR_FETCH_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
 import type { SymProfile } from "./chip-profile.ts";
+import { LEFT } from "./chip-program-text.ts";
 import { RamInstructions } from "./chip-ram-instructions.ts";
-import { LEFT } from "./chip-stretch.ts";
 import { TransferControl } from "./chip-transfer-control.ts";
 import { ScriptsTranslator } from "./chip-translator.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
@@ -78,7 +78,7 @@ export class Scripts {
   sliceStart = 0;
   /** Its length as far as instructions may begin in it. */
   slice = 0;
-  // Where a stretch that was left goes on: ns from the slice's start, the next instruction, and the last (-1: registers show it).
+  // Where the translated SCRIPTS were left: ns from the slice's start, the next instruction, and the last (-1: registers show it).
   ahead = 0;
   next = 0;
   last = -1;
@@ -194,12 +194,26 @@ export class Scripts {
     return this.time - now;
   }
 
-  /** A stretch is left, `count` instructions after it was entered or an instruction was interpreted. */
+  /** Translated SCRIPTS are left, `count` instructions after they were entered or one of them was interpreted. */
   leave(count: number, ahead: number, last: number, next: number): number {
     this.inRow += count;
     this.ahead = ahead;
     this.last = last;
     this.next = next;
+    return LEFT.goingOn;
+  }
+
+  /** In translated SCRIPTS, one instruction is interpreted, `ahead` ns after the slice's start. Returns how they are left (LEFT). */
+  interpretHere(at: number, w0: number, w1: number, ahead: number, count: number): number {
+    const { decoder } = this;
+    const { forgettings } = decoder;
+    this.time = this.sliceStart + ahead;
+    this.inRow += count;
+    if (!this.interpret(at, w0, w1) || !this.running) return LEFT.stopped;
+    this.ahead = this.beginSlice();
+    if (decoder.forgettings === forgettings) return LEFT.not;
+    this.last = -1;
+    this.next = this.words[DSP]!;
     return LEFT.goingOn;
   }
 
