@@ -79,7 +79,9 @@ export class PortTask {
 
   release(): void {
     this.state = "free";
-    if (this.command.dataLength > 0) this.buffer.pages.clear();
+    const { dataLength } = this.command;
+    // Nothing else has been in the buffer.
+    if (dataLength > 0) this.buffer.pages.clearFirst(Math.ceil((this.start + dataLength) / FRAME_SIZE));
   }
 }
 

@@ -183,6 +183,15 @@ export class PageStore implements ByteStore {
     }
   }
 
+  /** The first `count` pages become holes: for a store without a backing in which nothing else has been written. */
+  clearFirst(count: number): void {
+    const { slots } = this;
+    for (let page = 0; page < count; page++) {
+      if (slots[page]! > 0) this.pool.release(slots[page]!);
+      slots[page] = HOLE;
+    }
+  }
+
   /** Gives every page back to the pool: the store is as it was made, what was laid is gone. */
   clear(): void {
     const { slots } = this;

@@ -21,18 +21,34 @@ export class RamInstructions {
   execute(): boolean {
     const { scripts } = this;
     const { memory, words, decoder, translator } = scripts;
+    const { entries } = translator;
+    const { ram32 } = memory;
     const base = scripts.parts.ramBase();
+    const outside = ~(4 * ram32.length - 1) | 3;
     decoder.moveTo(base);
-    const ahead = scripts.beginSlice();
-    const dsp = words[DSP]!;
-    const offset = (dsp - base) | 0;
-    const block = (offset & (~(memory.ram.length - 1) | 3)) === 0 ? translator.entries[offset >> 2]! : 0;
-    if (block === 0) return this.loop(base, ahead, -1, dsp, false);
-    const left = translator.program(block, memory.host.pool.i32, memory.flatBytes, ahead, scripts.slice);
-    if (left === LEFT.stopped) return false;
-    if (scripts.running) return this.loop(base, scripts.ahead, scripts.last, scripts.next, true);
-    scripts.show(scripts.last, scripts.next);
-    return false;
+    let ahead = scripts.beginSlice();
+    let offset = (words[DSP]! - base) | 0;
+    while ((offset & outside) === 0 && entries[offset >> 2] !== 0) {
+      const { pool } = memory.host;
+      const left = translator.program(entries[offset >> 2]!, pool.i32, memory.flatBytes, ahead, scripts.slice);
+      if (left === LEFT.stopped) return false;
+      const { next, last } = scripts;
+      if (!scripts.running) {
+        scripts.show(last, next);
+        return false;
+      }
+      // Mostly it is left for a data block move: interpreted at once.
+      offset = (next - base) | 0;
+      const at = offset >> 2;
+      const ours = (offset & outside) === 0 && scripts.ahead < scripts.slice && decoder.ops[at] === OP.general;
+      if (!ours) return this.loop(base, scripts.ahead, last, next, true);
+      if (entries[at] === 0) translator.warm(at, base);
+      const after = scripts.ahead + NEAR_FETCH_NS;
+      if (scripts.interpretHere(next, ram32[at]!, ram32[at + 1]!, after, 1) === LEFT.stopped) return false;
+      ({ ahead } = scripts);
+      offset = (words[DSP]! - base) | 0;
+    }
+    return this.loop(base, ahead, -1, words[DSP]!, false);
   }
 
   /**
