@@ -49,7 +49,14 @@ export class BlockMove {
     this.topByte = w0 >>> 24;
     this.address = w1 >>> 0;
     this.left = w0 & 0xffffff;
-    if ((w0 & (INDIRECT | TABLE | 0xffffff)) === 1 && this.takeOne()) return true;
+    if ((w0 & (INDIRECT | TABLE | 0xffffff)) === 1) {
+      const near = memory.ramOffset(this.address);
+      if (near >= 0 && this.takeOne(w0, near, scripts.time, scripts.soon(ASYNCHRONOUS_NS))) {
+        scripts.time += ASYNCHRONOUS_NS;
+        this.through = 1;
+        return true;
+      }
+    }
     memory.spentNs = 0;
     if ((w0 & TABLE) !== 0) {
       this.entry = (words[SYM.DSA >>> 2]! + signed24(w1)) >>> 0;
@@ -164,18 +171,20 @@ export class BlockMove {
     return this.go();
   };
 
-  /** The usual STATUS or MESSAGE IN: one byte that is there, into on-chip RAM. True when it is through. */
-  private takeOne(): boolean {
-    const { scripts, phase, address } = this;
+  /**
+   * The usual STATUS or MESSAGE IN: one byte that is there, to offset `near` of on-chip RAM, from `time` on, if it fits into this
+   * slice. True when it is through, ASYNCHRONOUS_NS later.
+   */
+  takeOne(w0: number, near: number, time: number, fits: boolean): boolean {
+    const { scripts } = this;
     const { bus, memory, regs, words } = scripts.parts;
+    const phase = (w0 >>> 24) & 7;
     const target = bus.connected;
     if ((phase !== PHASE.messageIn && phase !== PHASE.status) || target === undefined || bus.phase !== phase)
       return false;
-    const near = memory.ramOffset(address);
-    if (near < 0 || scripts.ackHeld || bus.requestAt > scripts.time || !scripts.soon(ASYNCHRONOUS_NS)) return false;
+    if (!fits || scripts.ackHeld || bus.requestAt > time) return false;
     scripts.latchedPhase = phase;
-    scripts.time += ASYNCHRONOUS_NS;
-    bus.actAt = scripts.time;
+    bus.actAt = time + ASYNCHRONOUS_NS;
     const { byte } = target;
     memory.ram[near] = byte;
     memory.decoder.writtenDword(near >>> 2);
@@ -184,10 +193,9 @@ export class BlockMove {
     // After a MESSAGE IN move ACK stays, so that ATN can still reject the message.
     if (phase === PHASE.messageIn) scripts.ackHeld = true;
     else target.acknowledge();
-    this.through = 1;
     words[SYM.CSBC >>> 2]! += 1;
-    words[SYM.DBC >>> 2] = scripts.w0 & 0xff000000;
-    words[SYM.DNAD >>> 2] = address + 1;
+    words[SYM.DBC >>> 2] = w0 & 0xff000000;
+    words[SYM.DNAD >>> 2] = (scripts.parts.ramBase() + near + 1) | 0;
     scripts.parts.trace("moved", phase, 1);
     return true;
   }

@@ -4,6 +4,7 @@
 // SCRIPTS may come to from elsewhere, and behind what may let time pass. What the text cannot do is the processor's loop's: then
 // the function is left before that instruction.
 import { OP, type ScriptsDecoder, signed24, TRANSFER } from "./chip-decoder.ts";
+import { ASYNCHRONOUS_NS } from "../../emulator/disk/transfer-agreement.ts";
 import { HOST_READ_NS, HOST_WRITE_NS, NEAR_NS } from "./chip-memory.ts";
 import { SYM } from "./registers.ts";
 
@@ -97,8 +98,10 @@ export class ProgramText {
     }
   }
 
+  /** The dword of on-chip RAM that an instruction writes, or -1. */
   private storesNear(at: number): number {
-    return this.opOf(at) === OP.storeNear ? (this.w1(at) - this.source.base) >> 2 : -1;
+    const op = this.opOf(at);
+    return op === OP.storeNear || op === OP.takeByte ? (this.w1(at) - this.source.base) >> 2 : -1;
   }
 
   private w0(at: number): number {
@@ -178,6 +181,8 @@ export class ProgramText {
         return HOST_READ_NS;
       case OP.storeTable:
         return HOST_WRITE_NS;
+      case OP.takeByte:
+        return ASYNCHRONOUS_NS;
       default:
         return 0;
     }
@@ -204,7 +209,8 @@ export class ProgramText {
 
   /** To another block. */
   private settle(): string {
-    return this.count === 0 ? "" : `ahead += ${this.ns}; count += ${this.count}; last = ${this.last};`;
+    if (this.count === 0) return "";
+    return `ahead += ${this.ns}; count += ${this.count};${this.last < 0 ? "" : ` last = ${this.last};`}`;
   }
 
   private goTo(at: number): string {
@@ -268,8 +274,17 @@ export class ProgramText {
       lines.push(table((w0 >>> 16) & 3), `regs[${(w0 >>> 16) & 0xff}] = memory.host.pool.u8[to];`);
     }
     if (op === OP.storeTable) lines.push(table(0), `memory.write32(to, words[${register}]);`);
+    if (op === OP.takeByte) {
+      const fits = `ahead + ${this.ns + this.source.fetchNs + ASYNCHRONOUS_NS} < slice`;
+      lines.push(`if (!move.takeOne(${w0}, ${(w1 - this.source.base) | 0}, ${after}, ${fits})) ${before}`);
+    }
     this.carriedOut(at);
     switch (op) {
+      case OP.takeByte:
+        // Of this one the registers show what is left.
+        this.last = -1;
+        lines.push(`last = -1; words[${SYM.DSPS >>> 2}] = ${w1};`);
+        break;
       case OP.register:
       case OP.readWithEffects:
         lines.push(registerLine(w0, op === OP.readWithEffects));

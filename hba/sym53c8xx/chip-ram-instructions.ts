@@ -37,10 +37,10 @@ export class RamInstructions {
         scripts.show(last, next);
         return false;
       }
-      // Mostly it is left for a data block move: interpreted at once.
+      // Mostly it is left for a data block move, or for one that has to wait: interpreted at once.
       offset = (next - base) | 0;
       const at = offset >> 2;
-      const ours = (offset & outside) === 0 && scripts.ahead < scripts.slice && decoder.ops[at] === OP.general;
+      const ours = (offset & outside) === 0 && scripts.ahead < scripts.slice && decoder.ops[at] !== OP.unknown;
       if (!ours) return this.loop(base, scripts.ahead, last, next, true);
       if (entries[at] === 0) translator.warm(at, base);
       const after = scripts.ahead + NEAR_FETCH_NS;

@@ -116,7 +116,11 @@ export class Scripts {
     this.near = new RamInstructions(this);
     this.decoder = parts.memory.decoder;
     const { regs, words, memory, registers, bus } = parts;
-    this.translator = new ScriptsTranslator({ scripts: this, regs, words, memory, registers, bus }, NEAR_FETCH_NS);
+    const { move } = this;
+    this.translator = new ScriptsTranslator(
+      { scripts: this, regs, words, memory, registers, bus, move },
+      NEAR_FETCH_NS,
+    );
   }
 
   get dsp(): number {

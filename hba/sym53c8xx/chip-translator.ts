@@ -32,6 +32,7 @@ export interface ProgramParts {
   readonly memory: ChipMemory;
   readonly registers: RegisterBytes;
   readonly bus: ScsiBus;
+  readonly move: { takeOne(w0: number, near: number, time: number, fits: boolean): boolean };
 }
 
 type Factory = (parts: ProgramParts, ram32: Int32Array, entries: Uint16Array) => Program;
@@ -106,7 +107,7 @@ function factoryOf(body: string): Factory {
     "parts",
     "ram32",
     "entries",
-    `const { scripts, regs, words, memory, registers, bus } = parts;
+    `const { scripts, regs, words, memory, registers, bus, move } = parts;
     return (block, i32, flatBytes, ahead, slice) => {
       let count = 0, last = -1, to = 0, due = 0.5;
       for (;;) {
