@@ -70,6 +70,7 @@ export class BlockMove {
     } else if ((w0 & INDIRECT) !== 0) this.address = memory.read32(w1 >>> 0) >>> 0;
     scripts.time += memory.spentNs;
     if (memory.faulted) return scripts.fault();
+    if (this.left > 0 && this.sendAll() && this.left === 0) return true;
     this.showCounters();
     if (this.left === 0) return scripts.illegal("a block move of 0 bytes");
     return this.go();
@@ -217,15 +218,35 @@ export class BlockMove {
     this.advance(moved);
   }
 
+  /** The usual COMMAND or MESSAGE OUT: bytes in RAM, REQ is there, and nothing comes in between. True when some of them are through. */
+  private sendAll(): boolean {
+    const { scripts, phase, left, address } = this;
+    const { memory, bus } = scripts.parts;
+    const target = bus.connected;
+    if ((phase !== PHASE.command && phase !== PHASE.messageOut) || target === undefined || bus.phase !== phase)
+      return false;
+    if (scripts.ackHeld || bus.requestAt > scripts.time) return false;
+    const bytes = memory.flat(address, left);
+    if (bytes === undefined || !scripts.passBy(left * ASYNCHRONOUS_NS)) return false;
+    scripts.latchedPhase = phase;
+    bus.actAt = scripts.time;
+    let moved = 0;
+    if (phase === PHASE.command) moved = target.takeDescriptor(bytes, address, left);
+    else {
+      for (; moved < left && bus.connected === target && bus.phase === phase; moved++) {
+        if (moved === left - 1) bus.attention = false;
+        target.take(bytes[address + moved]!);
+      }
+    }
+    this.advance(moved);
+    scripts.parts.trace("moved", phase, moved);
+    return true;
+  }
+
   private sendBytes(target: PhaseTarget): void {
     const { phase, left, address } = this;
     const { memory, bus } = this.scripts.parts;
     let moved = 0;
-    const bytes = memory.flat(address, left);
-    if (bytes !== undefined && phase === PHASE.command) {
-      this.advance(target.takeDescriptor(bytes, address, left));
-      return;
-    }
     while (moved < left && bus.connected === target && bus.phase === phase) {
       // The chip drops ATN before the last byte of a message.
       if (moved === left - 1 && phase === PHASE.messageOut) bus.attention = false;

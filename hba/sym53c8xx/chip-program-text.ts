@@ -273,7 +273,7 @@ export class ProgramText {
     if (op === OP.loadTableByte) {
       lines.push(table((w0 >>> 16) & 3), `regs[${(w0 >>> 16) & 0xff}] = memory.host.pool.u8[to];`);
     }
-    if (op === OP.storeTable) lines.push(table(0), `memory.write32(to, words[${register}]);`);
+    if (op === OP.storeTable) lines.push(table(0), `i32[to >>> 2] = words[${register}];`);
     if (op === OP.takeByte) {
       const fits = `ahead + ${this.ns + this.source.fetchNs + ASYNCHRONOUS_NS} < slice`;
       lines.push(`if (!move.takeOne(${w0}, ${(w1 - this.source.base) | 0}, ${after}, ${fits})) ${before}`);

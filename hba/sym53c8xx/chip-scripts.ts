@@ -238,6 +238,14 @@ export class Scripts {
     return false;
   }
 
+  /** Lets `ns` pass when nothing comes in between. Returns whether it did. */
+  passBy(ns: number): boolean {
+    if (!this.events.passTo(this.runEvent, this.time + ns)) return false;
+    this.inRow = 0;
+    this.time += ns;
+    return true;
+  }
+
   /** Goes on with `resume` when the bus changes. */
   waitForChange(resume: Resume): false {
     this.inRow = 0;
