@@ -98,7 +98,7 @@ export class Scripts {
   private blocked = false;
   /** Instructions since the last wait. */
   inRow = 0;
-  /** Within a turn: when the next one is to be; Infinity when SCRIPTS wait for the bus or have stopped. */
+  /** Within a turn: when the next one is to be; Infinity when the run event is armed already, or SCRIPTS wait for the bus or have stopped. */
   private runAt = Infinity;
   private readonly runEvent;
 
@@ -233,8 +233,13 @@ export class Scripts {
       this.time = at;
       return resume.call(this);
     }
+    return this.later(at, resume);
+  }
+
+  /** The run event comes back to `resume`: something comes in between. */
+  private later(at: number, resume: Resume): false {
     this.resume = resume;
-    this.runAt = at;
+    this.events.arm(this.runEvent, at);
     return false;
   }
 
@@ -258,9 +263,7 @@ export class Scripts {
   atItsTime(resume: Resume): boolean {
     const { events, time } = this;
     if (time <= events.now || events.passTo(this.runEvent, time)) return true;
-    this.resume = resume;
-    this.runAt = time;
-    return false;
+    return this.later(time, resume);
   }
 
   /** The run event: a turn, and those that nothing can come between. */
@@ -431,7 +434,8 @@ export class Scripts {
     if (!bus.connected || this.ackHeld || requestAt === Infinity) return this.waitForChange(resume);
     if (requestAt > this.time) {
       if (!this.soon(requestAt - this.time) && !this.events.passTo(this.runEvent, requestAt)) {
-        return this.waitUntil(requestAt, resume);
+        this.inRow = 0;
+        return this.later(requestAt, resume);
       }
       this.time = requestAt;
     }
