@@ -49,7 +49,8 @@ export class PortTask {
     const { cdb } = command;
     // By hand: a dozen bytes are not worth a subarray.
     for (let i = 0; i < length; i++) cdb[i] = from[at + i]!;
-    for (let i = length; i < cdb.length; i++) cdb[i] = 0;
+    // What is behind it, the last command may have left.
+    for (let i = length; i < command.cdbLength; i++) cdb[i] = 0;
     command.cdbLength = length;
     command.lun = this.lun;
     const spec = commandByOpcode(cdb[0]!);

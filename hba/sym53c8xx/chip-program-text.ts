@@ -305,13 +305,19 @@ export class ProgramText {
         lines.push(`words[${register}] = ram32[${(w1 - this.source.base) >> 2}];`);
         break;
       case OP.storeNear:
-        lines.push(`memory.writeNear(${(w1 - this.source.base) >> 2}, words[${register}]);`);
+        lines.push(this.storeNear((w1 - this.source.base) >> 2, register));
         break;
       case OP.clear:
         lines.push(`if (!scripts.clear(${w0}, ${after})) ${this.exit(this.address(at + 2))}`);
         break;
       default:
     }
+  }
+
+  /** Into a dword that is not translated; it may have been decoded, as the first or the second of an instruction. */
+  private storeNear(to: number, register: number): string {
+    const decoded = to > 0 ? `(decoder.ops[${to}] | decoder.ops[${to - 1}])` : "decoder.ops[0]";
+    return `ram32[${to}] = words[${register}]; if (${decoded} !== 0) decoder.writtenDword(${to});`;
   }
 
   private jumpTo(address: number): string {

@@ -108,6 +108,7 @@ function factoryOf(body: string): Factory {
     "ram32",
     "entries",
     `const { scripts, regs, words, memory, registers, bus, move } = parts;
+    const { decoder } = memory;
     return (block, i32, flatBytes, ahead, slice) => {
       let count = 0, last = -1, to = 0, due = 0.5;
       for (;;) {
