@@ -60,9 +60,9 @@ export class BlockMove {
     memory.spentNs = 0;
     if ((w0 & TABLE) !== 0) {
       this.entry = (words[SYM.DSA >>> 2]! + signed24(w1)) >>> 0;
-      const size = memory.read32(this.entry);
+      const size = memory.readEntry(this.entry);
       const top = size >>> 24;
-      this.address = memory.read32(this.entry + 4) >>> 0;
+      this.address = memory.entryAddress >>> 0;
       const ccntl1 = regs[SYM.CCNTL1]!;
       if ((ccntl1 & CCNTL1_EXTIBMV) !== 0) this.address += this.highAddress(top, ccntl1);
       this.left = size & 0xffffff;

@@ -17,7 +17,7 @@ import {
   type scsi_cmnd,
 } from "../../kernel-sim/scsi/host.ts";
 import { DID_ABORT, DID_ERROR, DID_NO_CONNECT, DID_OK, DID_SOFT_ERROR } from "../../kernel-sim/scsi/status.ts";
-import { get32le, get8, put32le } from "./driver-memory.ts";
+import { get32le, get8, put32le, put8 } from "./driver-memory.ts";
 import type { SYM_CCB, SYM_HCB, SYM_LCB } from "./driver-hcb.ts";
 import { sym_nego_ended, sym_prepare_nego } from "./driver-nego.ts";
 import {
@@ -38,7 +38,7 @@ const NO_TAG = 0xffff;
 const IDENTIFY_DISC = 0xc0;
 const SENSE_BYTES = 32;
 /** Stores of a control block that are always made. */
-const CCB_STORES = 24;
+const CCB_STORES = 27;
 
 /** A control block with its nexus; undefined when there is none, or the unit must first finish commands of the other kind. */
 function sym_get_ccb(np: SYM_HCB, lp: SYM_LCB, tagged: boolean): SYM_CCB | undefined {
@@ -154,13 +154,13 @@ export const sym53c8xx_queue_command = kquick(
     // The block is the driver's until it is in the start queue: its stores are paid for at once.
     step(CCB_STORES * STORE_NS);
     np.setCommand(cp, cmd);
-    cp.s.target = device.id;
-    cp.s.lun = device.lun;
+    const { addr } = cp;
+    put8(addr + offsets.ccb.target, device.id);
+    put8(addr + offsets.ccb.lun, device.lun);
+    put8(addr + offsets.ccb.nego_status, 0);
     cp.s.extra_bytes = 0;
-    cp.s.nego_status = 0;
     const startp = sym_setup_data(np, cp, cmd);
     cp.s.startp = startp;
-    const { addr } = cp;
     put32le(addr + offsets.ccb.go_start, np.entries.select);
     put32le(addr + offsets.ccb.go_restart, np.entries.resel_dsa);
     put32le(addr + offsets.ccb.savep, startp);
