@@ -51,7 +51,7 @@ export class BlockMove {
     this.left = w0 & 0xffffff;
     if ((w0 & (INDIRECT | TABLE | 0xffffff)) === 1) {
       const near = memory.ramOffset(this.address);
-      if (near >= 0 && this.takeOne(w0, near, scripts.time, scripts.soon(ASYNCHRONOUS_NS))) {
+      if (near >= 0 && this.takeOne(w0, w1, near, scripts.time, scripts.soon(ASYNCHRONOUS_NS))) {
         scripts.time += ASYNCHRONOUS_NS;
         this.through = 1;
         return true;
@@ -176,7 +176,7 @@ export class BlockMove {
    * The usual STATUS or MESSAGE IN: one byte that is there, to offset `near` of on-chip RAM, from `time` on, if it fits into this
    * slice. True when it is through, ASYNCHRONOUS_NS later.
    */
-  takeOne(w0: number, near: number, time: number, fits: boolean): boolean {
+  takeOne(w0: number, w1: number, near: number, time: number, fits: boolean): boolean {
     const { scripts } = this;
     const { bus, memory, regs, words } = scripts.parts;
     const phase = (w0 >>> 24) & 7;
@@ -196,7 +196,7 @@ export class BlockMove {
     else target.acknowledge();
     words[SYM.CSBC >>> 2]! += 1;
     words[SYM.DBC >>> 2] = w0 & 0xff000000;
-    words[SYM.DNAD >>> 2] = (scripts.parts.ramBase() + near + 1) | 0;
+    words[SYM.DNAD >>> 2] = w1 + 1;
     scripts.parts.trace("moved", phase, 1);
     return true;
   }

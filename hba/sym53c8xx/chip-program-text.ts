@@ -276,7 +276,7 @@ export class ProgramText {
     if (op === OP.storeTable) lines.push(table(0), `i32[to >>> 2] = words[${register}];`);
     if (op === OP.takeByte) {
       const fits = `ahead + ${this.ns + this.source.fetchNs + ASYNCHRONOUS_NS} < slice`;
-      lines.push(`if (!move.takeOne(${w0}, ${(w1 - this.source.base) | 0}, ${after}, ${fits})) ${before}`);
+      lines.push(`if (!move.takeOne(${w0}, ${w1}, ${(w1 - this.source.base) | 0}, ${after}, ${fits})) ${before}`);
     }
     this.carriedOut(at);
     switch (op) {

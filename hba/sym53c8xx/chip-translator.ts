@@ -32,7 +32,7 @@ export interface ProgramParts {
   readonly memory: ChipMemory;
   readonly registers: RegisterBytes;
   readonly bus: ScsiBus;
-  readonly move: { takeOne(w0: number, near: number, time: number, fits: boolean): boolean };
+  readonly move: { takeOne(w0: number, w1: number, near: number, time: number, fits: boolean): boolean };
 }
 
 type Factory = (parts: ProgramParts, ram32: Int32Array, entries: Uint16Array) => Program;
