@@ -9,7 +9,7 @@ import { M, storePtr } from "../../kernel-sim/abi/ram.ts";
 import { tvec_t_base_s } from "../../kernel-sim/abi/structs/sched.ts";
 import type { DumpMode } from "../../kernel-sim/core/dump-mode.ts";
 import { K, current } from "../../kernel-sim/core/kernel.ts";
-import { passIdleRounds } from "../../kernel-sim/core/idle-poll.ts";
+import { passIdlePoll, passIdleRounds } from "../../kernel-sim/core/idle-poll.ts";
 import { kleaf, kquick, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { INIT_LIST_HEAD, list_del_init, list_empty, list_next, list_splice_init } from "../../kernel-sim/core/list.ts";
 import { touch_nmi_watchdog } from "../../kernel-sim/core/nmi.ts";
@@ -136,6 +136,11 @@ export class DumpLibrary implements DumpMode {
    */
   skipIdleRounds(start: number): number {
     return this.stepIdlePolls ? 0 : passIdleRounds(start, this.nextTickAt);
+  }
+
+  /** The same with a poll that took `pollNs`, when no whole round fits any more. Returns: whether the next one was passed over. */
+  skipIdlePoll(start: number, pollNs: number): boolean {
+    return !this.stepIdlePolls && passIdlePoll(start, pollNs);
   }
 
   /** Moves jiffies up to the time that has passed. */

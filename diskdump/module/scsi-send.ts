@@ -74,16 +74,26 @@ export const send_command = kfunc("send_command", function* (library: DumpLibrar
       if (!library.nothingDue()) yield* diskdump_update(library);
     }
     const limit = Math.min(COMMAND_TIMEOUT_NS, total + IO_TIMEOUT_NS);
+    let pollNs = 0;
+    let passed = false;
     for (; scmd.done !== undefined; total += POLL_INTERVAL_NS) {
       if (total >= limit) {
         yield* printk("scsi_dump: the command timed out\n", 3);
         return -EIO;
       }
-      const start = cpu.clock;
-      yield* poll(device);
+      let start = cpu.clock;
+      if (passed) start -= pollNs;
+      else {
+        yield* poll(device);
+        pollNs = cpu.clock - start;
+      }
       yield* delayNs(POLL_INTERVAL_NS);
+      passed = false;
       if (!library.nothingDue()) yield* diskdump_update(library);
-      else if (scmd.done !== undefined) total += library.skipIdleRounds(start) * POLL_INTERVAL_NS;
+      else if (scmd.done !== undefined) {
+        total += library.skipIdleRounds(start) * POLL_INTERVAL_NS;
+        passed = library.skipIdlePoll(start, pollNs);
+      }
     }
     // The whole result is 0 for nearly every command: nothing to decide.
     const ret = scmd.s.result === 0 ? 0 : yield* cmd_result(scmd);

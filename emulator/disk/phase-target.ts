@@ -212,15 +212,21 @@ export class PhaseTarget {
   takeDescriptor(bytes: Uint8Array, at: number, count: number): number {
     const { descriptor, descriptorCount } = this;
     const length = descriptorLength(descriptorCount > 0 ? descriptor[0]! : bytes[at]!);
+    if (descriptorCount === 0 && count >= length) {
+      this.descriptorCount = length;
+      this.start(bytes, at, length);
+      return length;
+    }
     const taken = Math.min(count, length - descriptorCount);
     for (let i = 0; i < taken; i++) descriptor[descriptorCount + i] = bytes[at + i]!;
     this.descriptorCount += taken;
     if (this.descriptorCount < length) this.again();
-    else this.start(length);
+    else this.start(descriptor, 0, length);
     return taken;
   }
 
-  private start(length: number): void {
+  /** The descriptor block is there: the disk gets the command. */
+  private start(bytes: Uint8Array, at: number, length: number): void {
     const { lun, tag, device } = this;
     let task: PortTask | undefined;
     let repeated = false;
@@ -232,7 +238,7 @@ export class PhaseTarget {
     task.lun = lun;
     task.tag = tag;
     task.mayDisconnect = this.mayDisconnect;
-    task.begin(this.descriptor, length);
+    task.begin(bytes, at, length);
     // A nexus that is in use already is as bad as an untagged command among tagged ones. [SAM-3 5.8.3]
     task.command.queueTag = repeated ? "untagged" : this.queueTag;
     task.state = "working";

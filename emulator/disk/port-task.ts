@@ -43,12 +43,14 @@ export class PortTask {
     this.command.autosense = false;
   }
 
-  /** Makes the command ready for the disk from the bytes that came over the bus. */
-  begin(cdb: Uint8Array, length: number): void {
+  /** Makes the command ready for the disk from the bytes that came over the bus: `length` of them, from `from[at]` on. */
+  begin(from: Uint8Array, at: number, length: number): void {
     const { command } = this;
+    const { cdb } = command;
     // By hand: a dozen bytes are not worth a subarray.
-    const to = command.cdb;
-    for (let i = 0; i < to.length; i++) to[i] = i < length ? cdb[i]! : 0;
+    for (let i = 0; i < length; i++) cdb[i] = from[at + i]!;
+    // What is behind it, the last command may have left.
+    for (let i = length; i < command.cdbLength; i++) cdb[i] = 0;
     command.cdbLength = length;
     command.lun = this.lun;
     const spec = commandByOpcode(cdb[0]!);
@@ -78,7 +80,9 @@ export class PortTask {
 
   release(): void {
     this.state = "free";
-    if (this.command.dataLength > 0) this.buffer.pages.clear();
+    const { dataLength } = this.command;
+    // Nothing else has been in the buffer.
+    if (dataLength > 0) this.buffer.pages.clearFirst(Math.ceil((this.start + dataLength) / FRAME_SIZE));
   }
 }
 

@@ -49,13 +49,20 @@ export class BlockMove {
     this.topByte = w0 >>> 24;
     this.address = w1 >>> 0;
     this.left = w0 & 0xffffff;
-    if ((w0 & (INDIRECT | TABLE | 0xffffff)) === 1 && this.takeOne()) return true;
+    if ((w0 & (INDIRECT | TABLE | 0xffffff)) === 1) {
+      const near = memory.ramOffset(this.address);
+      if (near >= 0 && this.takeOne(w0, w1, near, scripts.time, scripts.soon(ASYNCHRONOUS_NS))) {
+        scripts.time += ASYNCHRONOUS_NS;
+        this.through = 1;
+        return true;
+      }
+    }
     memory.spentNs = 0;
     if ((w0 & TABLE) !== 0) {
       this.entry = (words[SYM.DSA >>> 2]! + signed24(w1)) >>> 0;
-      const size = memory.read32(this.entry);
+      const size = memory.readEntry(this.entry);
       const top = size >>> 24;
-      this.address = memory.read32(this.entry + 4) >>> 0;
+      this.address = memory.entryAddress >>> 0;
       const ccntl1 = regs[SYM.CCNTL1]!;
       if ((ccntl1 & CCNTL1_EXTIBMV) !== 0) this.address += this.highAddress(top, ccntl1);
       this.left = size & 0xffffff;
@@ -63,6 +70,7 @@ export class BlockMove {
     } else if ((w0 & INDIRECT) !== 0) this.address = memory.read32(w1 >>> 0) >>> 0;
     scripts.time += memory.spentNs;
     if (memory.faulted) return scripts.fault();
+    if (this.left > 0 && this.sendAll() && this.left === 0) return true;
     this.showCounters();
     if (this.left === 0) return scripts.illegal("a block move of 0 bytes");
     return this.go();
@@ -164,18 +172,20 @@ export class BlockMove {
     return this.go();
   };
 
-  /** The usual STATUS or MESSAGE IN: one byte that is there, into on-chip RAM. True when it is through. */
-  private takeOne(): boolean {
-    const { scripts, phase, address } = this;
+  /**
+   * The usual STATUS or MESSAGE IN: one byte that is there, to offset `near` of on-chip RAM, from `time` on, if it fits into this
+   * slice. True when it is through, ASYNCHRONOUS_NS later.
+   */
+  takeOne(w0: number, w1: number, near: number, time: number, fits: boolean): boolean {
+    const { scripts } = this;
     const { bus, memory, regs, words } = scripts.parts;
+    const phase = (w0 >>> 24) & 7;
     const target = bus.connected;
     if ((phase !== PHASE.messageIn && phase !== PHASE.status) || target === undefined || bus.phase !== phase)
       return false;
-    const near = memory.ramOffset(address);
-    if (near < 0 || scripts.ackHeld || bus.requestAt > scripts.time || !scripts.soon(ASYNCHRONOUS_NS)) return false;
+    if (!fits || scripts.ackHeld || bus.requestAt > time) return false;
     scripts.latchedPhase = phase;
-    scripts.time += ASYNCHRONOUS_NS;
-    bus.actAt = scripts.time;
+    bus.actAt = time + ASYNCHRONOUS_NS;
     const { byte } = target;
     memory.ram[near] = byte;
     memory.decoder.writtenDword(near >>> 2);
@@ -184,10 +194,9 @@ export class BlockMove {
     // After a MESSAGE IN move ACK stays, so that ATN can still reject the message.
     if (phase === PHASE.messageIn) scripts.ackHeld = true;
     else target.acknowledge();
-    this.through = 1;
     words[SYM.CSBC >>> 2]! += 1;
-    words[SYM.DBC >>> 2] = scripts.w0 & 0xff000000;
-    words[SYM.DNAD >>> 2] = address + 1;
+    words[SYM.DBC >>> 2] = w0 & 0xff000000;
+    words[SYM.DNAD >>> 2] = w1 + 1;
     scripts.parts.trace("moved", phase, 1);
     return true;
   }
@@ -209,15 +218,35 @@ export class BlockMove {
     this.advance(moved);
   }
 
+  /** The usual COMMAND or MESSAGE OUT: bytes in RAM, REQ is there, and nothing comes in between. True when some of them are through. */
+  private sendAll(): boolean {
+    const { scripts, phase, left, address } = this;
+    const { memory, bus } = scripts.parts;
+    const target = bus.connected;
+    if ((phase !== PHASE.command && phase !== PHASE.messageOut) || target === undefined || bus.phase !== phase)
+      return false;
+    if (scripts.ackHeld || bus.requestAt > scripts.time) return false;
+    const bytes = memory.flat(address, left);
+    if (bytes === undefined || !scripts.passBy(left * ASYNCHRONOUS_NS)) return false;
+    scripts.latchedPhase = phase;
+    bus.actAt = scripts.time;
+    let moved = 0;
+    if (phase === PHASE.command) moved = target.takeDescriptor(bytes, address, left);
+    else {
+      for (; moved < left && bus.connected === target && bus.phase === phase; moved++) {
+        if (moved === left - 1) bus.attention = false;
+        target.take(bytes[address + moved]!);
+      }
+    }
+    this.advance(moved);
+    scripts.parts.trace("moved", phase, moved);
+    return true;
+  }
+
   private sendBytes(target: PhaseTarget): void {
     const { phase, left, address } = this;
     const { memory, bus } = this.scripts.parts;
     let moved = 0;
-    const bytes = memory.flat(address, left);
-    if (bytes !== undefined && phase === PHASE.command) {
-      this.advance(target.takeDescriptor(bytes, address, left));
-      return;
-    }
     while (moved < left && bus.connected === target && bus.phase === phase) {
       // The chip drops ATN before the last byte of a message.
       if (moved === left - 1 && phase === PHASE.messageOut) bus.attention = false;

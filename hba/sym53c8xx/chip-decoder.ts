@@ -2,6 +2,7 @@
 //
 // An instruction is decoded when it is first met and forgotten when one of its dwords is written. What waits, touches a
 // register with a will of its own, or is rare stays `general`: for those the words are interpreted. [manual, chapter 5]
+import { PHASE } from "../../emulator/disk/scsi-phases.ts";
 import { isStorage, readsAsStored } from "./chip-registers.ts";
 import { SYM } from "./registers.ts";
 
@@ -37,6 +38,8 @@ export const OP = {
   scntl2: 16,
   /** A byte register that is nothing but storage, from DSA plus a displacement. */
   loadTableByte: 17,
+  /** Block move of one byte, of STATUS or MESSAGE IN, into on-chip RAM. */
+  takeByte: 18,
 } as const;
 
 export const TRANSFER = { jump: 0, call: 1, return: 2, interrupt: 3 } as const;
@@ -116,8 +119,15 @@ export class ScriptsDecoder {
       case 3:
         return (w0 & 0x20000000) !== 0 ? this.loadStoreOp(at, w0, w1) : OP.general;
       default:
-        return OP.general;
+        return this.blockMoveOp(w0, w1);
     }
+  }
+
+  private blockMoveOp(w0: number, w1: number): number {
+    const phase = (w0 >>> 24) & 7;
+    // Neither indirect nor by table.
+    const oneByte = (w0 & 0x30ffffff) === 1 && (phase === PHASE.status || phase === PHASE.messageIn);
+    return oneByte && ((w1 - this.base) & ~(4 * this.ram32.length - 1)) === 0 ? OP.takeByte : OP.general;
   }
 
   private loadStoreOp(at: number, w0: number, w1: number): number {

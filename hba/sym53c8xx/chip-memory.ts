@@ -30,6 +30,7 @@ export class ChipMemory {
   readonly host: PhysicalMemory;
   /** Time that accesses have taken; whoever runs SCRIPTS adds it up and sets it back. */
   spentNs = 0;
+  entryAddress = 0;
   /** An access went where there is no memory: the transfer ends in a bus fault. */
   faulted = false;
 
@@ -105,6 +106,19 @@ export class ChipMemory {
     }
     this.spentNs += HOST_READ_NS;
     return this.reaches(address, 4, "read by SCRIPTS") ? this.host.read32(address) | 0 : 0;
+  }
+
+  /** A table's entry: returns its first dword and leaves the second one in `entryAddress`. */
+  readEntry(address: number): number {
+    if (address + 8 <= this.flatBytes && (address & 3) === 0) {
+      const { i32 } = this.host.pool;
+      this.spentNs += 2 * HOST_READ_NS;
+      this.entryAddress = i32[(address >>> 2) + 1]!;
+      return i32[address >>> 2]!;
+    }
+    const first = this.read32(address);
+    this.entryAddress = this.read32(address + 4);
+    return first;
   }
 
   write32(address: number, value: number): void {

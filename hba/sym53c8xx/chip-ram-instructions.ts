@@ -1,7 +1,7 @@
 // SCRIPTS in on-chip RAM, where a driver's own lie: decoded once, run in one loop that keeps its state in local variables.
 import { OP, signed24, TRANSFER } from "./chip-decoder.ts";
 import { HOST_READ_NS, HOST_WRITE_NS, NEAR_FETCH_NS, NEAR_NS } from "./chip-memory.ts";
-import { LEFT } from "./chip-stretch.ts";
+import { LEFT } from "./chip-program-text.ts";
 import type { Scripts } from "./chip-scripts.ts";
 import { SYM } from "./registers.ts";
 
@@ -17,49 +17,78 @@ export class RamInstructions {
     this.scripts = scripts;
   }
 
-  /**
-   * Carries out instructions: decoded ones from on-chip RAM, in local variables, the others one by one.
-   * Returns true at the end of the slice, false when SCRIPTS wait or have stopped.
-   */
+  /** Carries out instructions. Returns true at the end of the slice, false when SCRIPTS wait or have stopped. */
   execute(): boolean {
+    const { scripts } = this;
+    const { memory, words, decoder, translator } = scripts;
+    const { entries } = translator;
+    const { ram32 } = memory;
+    const base = scripts.parts.ramBase();
+    const outside = ~(4 * ram32.length - 1) | 3;
+    decoder.moveTo(base);
+    let ahead = scripts.beginSlice();
+    let offset = (words[DSP]! - base) | 0;
+    while ((offset & outside) === 0 && entries[offset >> 2] !== 0) {
+      const { pool } = memory.host;
+      const left = translator.program(entries[offset >> 2]!, pool.i32, memory.flatBytes, ahead, scripts.slice);
+      if (left === LEFT.stopped) return false;
+      const { next, last } = scripts;
+      if (!scripts.running) {
+        scripts.show(last, next);
+        return false;
+      }
+      // Mostly it is left for a data block move, or for one that has to wait: interpreted at once.
+      offset = (next - base) | 0;
+      const at = offset >> 2;
+      const ours = (offset & outside) === 0 && scripts.ahead < scripts.slice && decoder.ops[at] !== OP.unknown;
+      if (!ours) return this.loop(base, scripts.ahead, last, next, true);
+      if (entries[at] === 0) translator.warm(at, base);
+      const after = scripts.ahead + NEAR_FETCH_NS;
+      if (scripts.interpretHere(next, ram32[at]!, ram32[at + 1]!, after, 1) === LEFT.stopped) return false;
+      ({ ahead } = scripts);
+      offset = (words[DSP]! - base) | 0;
+    }
+    return this.loop(base, ahead, -1, words[DSP]!, false);
+  }
+
+  /**
+   * Instructions one by one: decoded ones from on-chip RAM, in local variables, the others from their words; what is translated
+   * by its function. `own`: the first one is not the function's.
+   */
+  private loop(base: number, startsAhead: number, lastOne: number, startsAt: number, own: boolean): boolean {
     const { scripts } = this;
     const { memory, words, regs, decoder, translator } = scripts;
     const { ops } = decoder;
-    const { stretches, spans } = translator;
-    const { ram32 } = memory;
+    const { entries } = translator;
+    const { ram32, flatBytes } = memory;
     const { bus, registers } = scripts.parts;
-    const base = scripts.parts.ramBase();
-    decoder.moveTo(base);
     const outside = ~(4 * ram32.length - 1) | 3;
-    const { flatBytes } = memory;
     let { i32 } = memory.host.pool;
-    let ahead = scripts.beginSlice();
+    let ahead = startsAhead;
     let { slice, sliceStart: now } = scripts;
-    let dsp = words[DSP]!;
+    let dsp = startsAt;
     let count = 0;
     /** Number of the last instruction, while the registers do not show it yet. */
-    let last = -1;
+    let last = lastOne;
+    let single = own;
     while (ahead < slice) {
       const offset = (dsp - base) | 0;
       const at = offset >> 2;
       const inRam = (offset & outside) === 0;
-      const stretch = inRam ? stretches[at]! : null;
-      if (stretch !== null && ahead + spans[at]! < slice) {
-        if (count !== 0) {
-          scripts.inRow += count;
-          count = 0;
+      const block = inRam && !single ? entries[at]! : 0;
+      if (block !== 0) {
+        scripts.show(last, dsp);
+        scripts.inRow += count;
+        count = 0;
+        if (translator.program(block, i32, flatBytes, ahead, slice) === LEFT.stopped) return false;
+        ({ ahead, slice, last, next: dsp, sliceStart: now } = scripts);
+        if (scripts.running) {
+          ({ i32 } = memory.host.pool);
+          single = true;
+          continue;
         }
-        const left = stretch(i32, flatBytes, ahead, slice);
-        if (left === LEFT.stopped) return false;
-        if (left === LEFT.goingOn) {
-          ({ ahead, slice, last, next: dsp, sliceStart: now } = scripts);
-          if (scripts.running) {
-            ({ i32 } = memory.host.pool);
-            continue;
-          }
-          scripts.show(last, dsp);
-          return false;
-        }
+        scripts.show(last, dsp);
+        return false;
       }
       const op = inRam ? ops[at] || decoder.decode(at) : OP.unknown;
       if (op === OP.unknown) {
@@ -74,7 +103,8 @@ export class RamInstructions {
         dsp = (dsp + 8) | 0;
         ahead += NEAR_FETCH_NS;
         count++;
-        if (stretch === null) translator.warm(at, base);
+        if (entries[at] === 0) translator.warm(at, base);
+        single = false;
         switch (op) {
           case OP.register: {
             const kind = (w0 >>> 27) & 7;

@@ -110,7 +110,7 @@ export class RegisterFile {
 
   /** A host's read of 1, 2 or 4 bytes. */
   readHost(offset: number, size: number): number {
-    if (size === 1) return this.readByte(offset, 1);
+    if (size === 1) return offset === SYM.ISTAT0 ? this.istat0 : this.readByte(offset, 1);
     if (size === 2 && offset === SYM.SIST0) return this.parts.interrupts.readSistWord();
     let value = 0;
     for (let i = size - 1; i >= 0; i--) value = value * 256 + this.readByte(offset + i, size);
@@ -150,7 +150,14 @@ export class RegisterFile {
 
   /** One byte, with what reading it does. */
   read(offset: number): number {
-    return specialRead[offset] === 0 ? this.regs[offset]! : this.readSpecial(offset);
+    if (specialRead[offset] === 0) return this.regs[offset]!;
+    return offset === SYM.ISTAT0 ? this.istat0 : this.readSpecial(offset);
+  }
+
+  /** What is read most, by polls and by SCRIPTS alike. */
+  private get istat0(): number {
+    const { bus, interrupts } = this.parts;
+    return (this.regs[SYM.ISTAT0]! & 0xf0) | (bus.connected ? ISTAT_CON : 0) | interrupts.summary;
   }
 
   private readSpecial(offset: number): number {
@@ -180,8 +187,6 @@ export class RegisterFile {
         return scripts.latchedPhase;
       case SYM.SSTAT2:
         return bus.connected ? 0 : SSTAT2_LDSC;
-      case SYM.ISTAT0:
-        return (regs[offset]! & 0xf0) | (bus.connected ? ISTAT_CON : 0) | interrupts.summary;
       case SYM.ISTAT1:
         return regs[offset]! | (scripts.running ? ISTAT1_SCRUN : 0);
       case SYM.CTEST2: {

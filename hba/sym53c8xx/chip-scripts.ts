@@ -12,8 +12,8 @@ import type { ScriptsDecoder } from "./chip-decoder.ts";
 import type { Interrupts } from "./chip-interrupts.ts";
 import { INSTRUCTION_NS, NEAR_FETCH_NS, type ChipMemory, type RegisterBytes } from "./chip-memory.ts";
 import type { SymProfile } from "./chip-profile.ts";
+import { LEFT } from "./chip-program-text.ts";
 import { RamInstructions } from "./chip-ram-instructions.ts";
-import { LEFT } from "./chip-stretch.ts";
 import { TransferControl } from "./chip-transfer-control.ts";
 import { ScriptsTranslator } from "./chip-translator.ts";
 import { DCNTL_SSM, DSTAT_ABRT, DSTAT_BF, DSTAT_IID, DSTAT_SSI, ISTAT_ABRT, SYM } from "./registers.ts";
@@ -78,7 +78,7 @@ export class Scripts {
   sliceStart = 0;
   /** Its length as far as instructions may begin in it. */
   slice = 0;
-  // Where a stretch that was left goes on: ns from the slice's start, the next instruction, and the last (-1: registers show it).
+  // Where the translated SCRIPTS were left: ns from the slice's start, the next instruction, and the last (-1: registers show it).
   ahead = 0;
   next = 0;
   last = -1;
@@ -98,7 +98,7 @@ export class Scripts {
   private blocked = false;
   /** Instructions since the last wait. */
   inRow = 0;
-  /** Within a turn: when the next one is to be; Infinity when SCRIPTS wait for the bus or have stopped. */
+  /** Within a turn: when the next one is to be; Infinity when the run event is armed already, or SCRIPTS wait for the bus or have stopped. */
   private runAt = Infinity;
   private readonly runEvent;
 
@@ -116,7 +116,11 @@ export class Scripts {
     this.near = new RamInstructions(this);
     this.decoder = parts.memory.decoder;
     const { regs, words, memory, registers, bus } = parts;
-    this.translator = new ScriptsTranslator({ scripts: this, regs, words, memory, registers, bus }, NEAR_FETCH_NS);
+    const { move } = this;
+    this.translator = new ScriptsTranslator(
+      { scripts: this, regs, words, memory, registers, bus, move },
+      NEAR_FETCH_NS,
+    );
   }
 
   get dsp(): number {
@@ -155,11 +159,20 @@ export class Scripts {
     this.latchedPhase = this.lastByte = 0;
   }
 
-  /** The bus or SIGP has changed: a waiting instruction looks again. */
+  /** SIGP or the bus has changed by an access: a waiting instruction looks again. */
   wake(): void {
     if (!this.blocked || !this.running) return;
     this.blocked = false;
-    this.parts.events.arm(this.runEvent, this.parts.events.now);
+    this.events.arm(this.runEvent, this.events.now);
+  }
+
+  /** A target has changed the bus, at the end of an event of its own: a waiting instruction looks again, at once if nothing else is due. */
+  busChanged(): void {
+    if (!this.blocked || !this.running) return;
+    this.blocked = false;
+    const { events, runEvent } = this;
+    if (events.passTo(runEvent, events.now)) this.run();
+    else events.arm(runEvent, events.now);
   }
 
   /** ISTAT0.ABRT was written: SCRIPTS stop at the next instruction, also when they wait. */
@@ -172,7 +185,9 @@ export class Scripts {
   /** Until when instructions may be carried out now: a slice, or as long as nobody acts but they. */
   get sliceEnd(): number {
     const { now, quietUntil, nextAt } = this.events;
-    return Math.max(now + SLICE_NS, Math.min(quietUntil, nextAt, now + MAXIMUM_SLICE_NS));
+    const end = nextAt < quietUntil ? nextAt : quietUntil;
+    if (end <= now + SLICE_NS) return now + SLICE_NS;
+    return end < now + MAXIMUM_SLICE_NS ? end : now + MAXIMUM_SLICE_NS;
   }
 
   /** The slice that begins now. Returns how far ahead of it SCRIPTS are. */
@@ -183,12 +198,26 @@ export class Scripts {
     return this.time - now;
   }
 
-  /** A stretch is left, `count` instructions after it was entered or an instruction was interpreted. */
+  /** Translated SCRIPTS are left, `count` instructions after they were entered or one of them was interpreted. */
   leave(count: number, ahead: number, last: number, next: number): number {
     this.inRow += count;
     this.ahead = ahead;
     this.last = last;
     this.next = next;
+    return LEFT.goingOn;
+  }
+
+  /** In translated SCRIPTS, one instruction is interpreted, `ahead` ns after the slice's start. Returns how they are left (LEFT). */
+  interpretHere(at: number, w0: number, w1: number, ahead: number, count: number): number {
+    const { decoder } = this;
+    const { forgettings } = decoder;
+    this.time = this.sliceStart + ahead;
+    this.inRow += count;
+    if (!this.interpret(at, w0, w1) || !this.running) return LEFT.stopped;
+    this.ahead = this.beginSlice();
+    if (decoder.forgettings === forgettings) return LEFT.not;
+    this.last = -1;
+    this.next = this.words[DSP]!;
     return LEFT.goingOn;
   }
 
@@ -204,9 +233,22 @@ export class Scripts {
       this.time = at;
       return resume.call(this);
     }
+    return this.later(at, resume);
+  }
+
+  /** The run event comes back to `resume`: something comes in between. */
+  private later(at: number, resume: Resume): false {
     this.resume = resume;
-    this.runAt = at;
+    this.events.arm(this.runEvent, at);
     return false;
+  }
+
+  /** Lets `ns` pass when nothing comes in between. Returns whether it did. */
+  passBy(ns: number): boolean {
+    if (!this.events.passTo(this.runEvent, this.time + ns)) return false;
+    this.inRow = 0;
+    this.time += ns;
+    return true;
   }
 
   /** Goes on with `resume` when the bus changes. */
@@ -221,9 +263,7 @@ export class Scripts {
   atItsTime(resume: Resume): boolean {
     const { events, time } = this;
     if (time <= events.now || events.passTo(this.runEvent, time)) return true;
-    this.resume = resume;
-    this.runAt = time;
-    return false;
+    return this.later(time, resume);
   }
 
   /** The run event: a turn, and those that nothing can come between. */
@@ -394,7 +434,8 @@ export class Scripts {
     if (!bus.connected || this.ackHeld || requestAt === Infinity) return this.waitForChange(resume);
     if (requestAt > this.time) {
       if (!this.soon(requestAt - this.time) && !this.events.passTo(this.runEvent, requestAt)) {
-        return this.waitUntil(requestAt, resume);
+        this.inRow = 0;
+        return this.later(requestAt, resume);
       }
       this.time = requestAt;
     }

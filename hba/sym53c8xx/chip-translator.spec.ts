@@ -40,7 +40,7 @@ function watchTranslations(): { count: number } {
   const { warm } = ScriptsTranslator.prototype;
   vi.spyOn(ScriptsTranslator.prototype, "warm").mockImplementation(function (this: ScriptsTranslator, at, base) {
     warm.call(this, at, base);
-    if (this.stretches[at] !== null) made.count++;
+    if (this.entries[at] !== 0) made.count++;
   });
   return made;
 }
@@ -104,7 +104,7 @@ test.each(["53c895a", "53c875"] as const)(
       rig.run(function* () {
         for (let i = 0; good && i < 400; i++) good = yield* transfer(rig.sds[i & 1]!, i % 3 !== 0, 64 * i, pages);
       });
-      expect(made.count > 10).toBe(translated);
+      expect(made.count > 3).toBe(translated);
       return { good, hash: rig.kernel.machine.traceHash, disk: Buffer.from(onDisk(rig.disks[0]!, 64 * 398, 5 * 4096)) };
     });
     expect(runs[0]).toEqual(runs[1]);

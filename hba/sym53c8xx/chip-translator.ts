@@ -1,31 +1,30 @@
-// SCRIPTS that run often, as functions: a stretch of instructions in on-chip RAM, from one that is jumped to as far as the
-// words tell what comes next, and past a branch on the way that it has mostly taken.
+// SCRIPTS that run often, as a function: the instructions in on-chip RAM that can be come to from those that are hot.
 //
-// A function does what the processor's loop would do with the same instructions, at the same times, and leaves where that is
-// not certain any more. What is interpreted in the loop is interpreted in a function too, in its place. A write to a dword of
-// a translated instruction forgets them all.
+// The function does what the processor's loop would do with the same instructions, at the same times, and is left where that is
+// not certain any more. What is interpreted in the loop is interpreted in the function too, in its place. A write to a dword of
+// a translated instruction forgets it.
 import type { ChipMemory, RegisterBytes } from "./chip-memory.ts";
 import type { ScsiBus } from "../../emulator/disk/scsi-bus.ts";
 import type { ScriptsDecoder } from "./chip-decoder.ts";
-import { StretchText } from "./chip-stretch.ts";
+import { isCompilable, ProgramText } from "./chip-program-text.ts";
 
-/** Carries the stretch out, from `ahead` ns after the slice's start on; no instruction begins `slice` ns after it or later. */
-export type Stretch = (i32: Int32Array, flatBytes: number, ahead: number, slice: number) => number;
+/**
+ * Carries SCRIPTS out from the start of a block on, `ahead` ns after the slice's start; no instruction begins `slice` ns after it
+ * or later. Returns how it was left (LEFT).
+ */
+export type Program = (block: number, i32: Int32Array, flatBytes: number, ahead: number, slice: number) => number;
 
-/** What a stretch works on. `scripts` is the processor. */
-export interface StretchParts {
+/** What it works on. `scripts` is the processor. */
+export interface ProgramParts {
   readonly scripts: {
     readonly sliceStart: number;
     readonly slice: number;
-    readonly running: boolean;
+    readonly ahead: number;
     latchedPhase: number;
     readonly ackHeld: boolean;
-    time: number;
-    inRow: number;
     compute(operator: number, source: number, data: number): number;
     clear(bits: number, time: number): boolean;
-    interpret(at: number, w0: number, w1: number): boolean;
-    beginSlice(): number;
+    interpretHere(at: number, w0: number, w1: number, ahead: number, count: number): number;
     leave(count: number, ahead: number, last: number, next: number): number;
   };
   readonly regs: Uint8Array;
@@ -33,55 +32,70 @@ export interface StretchParts {
   readonly memory: ChipMemory;
   readonly registers: RegisterBytes;
   readonly bus: ScsiBus;
+  readonly move: { takeOne(w0: number, w1: number, near: number, time: number, fits: boolean): boolean };
 }
 
-type Factory = (parts: StretchParts, ram32: Int32Array) => Stretch;
+type Factory = (parts: ProgramParts, ram32: Int32Array, entries: Uint16Array) => Program;
 
-/** An instruction that has been carried out so often is worth a function. */
+/** An instruction that the loop has carried out so often is worth a function. */
 const HOT = 256;
 /** A program that changes itself all the time is left to the loop. */
 const MAXIMUM_FORGETTINGS = 64;
+/** So is what comes to be hot when the function has been made anew so often. */
+const MAXIMUM_ROOTS = 64;
 /** Functions are alike in every machine whose driver and addresses are: made once. */
 const factories = new Map<string, Factory>();
-const MAXIMUM_FACTORIES = 4096;
+const MAXIMUM_FACTORIES = 256;
+
+const none: Program = () => {
+  throw new Error("no block of SCRIPTS is translated");
+};
 
 export class ScriptsTranslator {
-  /** By the number of the first dword; null where there is none. */
-  readonly stretches: (Stretch | null)[];
-  /** From the first instruction's start to that of the last one before the stretch looks at the slice's end itself, in ns. */
-  readonly spans: Int32Array;
+  /** By the number of the first dword: the block that begins there; 0 for none. */
+  readonly entries: Uint16Array;
+  program = none;
+  /** How often each instruction has been carried out by the loop. */
   private readonly heat: Uint16Array;
-  private readonly parts: StretchParts;
+  /** Instructions that were hot when they were not part of the function. */
+  private readonly roots: number[] = [];
+  private readonly parts: ProgramParts;
   private readonly decoder: ScriptsDecoder;
   private readonly ram32: Int32Array;
   private readonly fetchNs: number;
 
-  constructor(parts: StretchParts, fetchNs: number) {
+  constructor(parts: ProgramParts, fetchNs: number) {
     const { ram32, decoder } = parts.memory;
     this.parts = parts;
     this.decoder = decoder;
     this.ram32 = ram32;
     this.fetchNs = fetchNs;
-    this.stretches = new Array<Stretch | null>(ram32.length).fill(null);
-    this.spans = new Int32Array(ram32.length);
+    this.entries = new Uint16Array(ram32.length);
     this.heat = new Uint16Array(ram32.length);
     decoder.onTranslatedWritten = () => this.forget();
   }
 
   private forget(): void {
-    this.stretches.fill(null);
+    this.entries.fill(0);
     this.heat.fill(0);
+    this.roots.length = 0;
+    this.program = none;
   }
 
   /** The loop carries out instruction number `at`. */
   warm(at: number, base: number): void {
-    if (++this.heat[at]! !== HOT || this.decoder.forgettings > MAXIMUM_FORGETTINGS) return;
-    const { ram32, decoder, heat, fetchNs } = this;
-    const text = new StretchText({ ram32, decoder, heat, fetchNs, base });
-    if (!text.write(at)) return;
-    this.spans[at] = text.firstSpan;
+    if (++this.heat[at]! !== HOT) return;
+    const { ram32, decoder, fetchNs, entries, roots } = this;
+    const known = decoder.translated[at] !== 0 && decoder.translated[at + 1] !== 0;
+    if (known || !isCompilable(decoder.ops[at]!, ram32[at]!)) return;
+    if (decoder.forgettings > MAXIMUM_FORGETTINGS || roots.length >= MAXIMUM_ROOTS) return;
+    // In order: the text does not depend on what was hot first.
+    roots.push(at);
+    roots.sort((a, b) => a - b);
+    const text = new ProgramText({ ram32, decoder, fetchNs, base }, roots);
     for (const dword of text.dwords) decoder.translated[dword] = 1;
-    this.stretches[at] = factoryOf(text.body)(this.parts, ram32);
+    for (const [first, block] of text.blocks) entries[first] = block;
+    this.program = factoryOf(text.body)(this.parts, ram32, entries);
   }
 }
 
@@ -92,10 +106,18 @@ function factoryOf(body: string): Factory {
   factory = new Function(
     "parts",
     "ram32",
-    `const { scripts, regs, words, memory, registers, bus } = parts;
+    "entries",
+    `const { scripts, regs, words, memory, registers, bus, move } = parts;
     const { decoder } = memory;
-    return (i32, flatBytes, ahead, slice) => {
-      ${body}
+    return (block, i32, flatBytes, ahead, slice) => {
+      let count = 0, last = -1, to = 0, due = 0.5;
+      for (;;) {
+        switch (block) {
+          ${body}
+          default:
+            throw new Error("no such block of SCRIPTS");
+        }
+      }
     };`,
   ) as Factory;
   factories.set(body, factory);

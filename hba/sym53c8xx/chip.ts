@@ -101,7 +101,7 @@ export class Sym53c8xxChip extends PciDevice {
   // The bus, as its initiator.
 
   busChanged(): void {
-    this.scripts.wake();
+    this.scripts.busChanged();
   }
 
   busFree(): void {

@@ -7,7 +7,7 @@ import { kquick } from "../../kernel-sim/core/kfunc.ts";
 import { del_timer, mod_timer } from "../../kernel-sim/core/timer.ts";
 import type { scsi_device } from "../../kernel-sim/scsi/host.ts";
 import type { SYM_HCB } from "./driver-hcb.ts";
-import { sym_interrupt } from "./driver-interrupt.ts";
+import { serveChip } from "./driver-interrupt.ts";
 import { kfuncOf } from "./driver-kfunc.ts";
 import { timerInterval } from "./driver-reset.ts";
 
@@ -31,7 +31,7 @@ export const sym53c8xx_poll = kquick(
   "sym53c8xx_poll",
   (sdev: scsi_device): Running<unknown> => {
     const np = sdev.host.hostdata as SYM_HCB | undefined;
-    return np ? sym_interrupt(np) : finished();
+    return np ? serveChip(np) : finished();
   },
   "sym53c8xx",
 );

@@ -17,7 +17,7 @@ import {
   type scsi_cmnd,
 } from "../../kernel-sim/scsi/host.ts";
 import { DID_ABORT, DID_ERROR, DID_NO_CONNECT, DID_OK, DID_SOFT_ERROR } from "../../kernel-sim/scsi/status.ts";
-import { get32le, get8, put32le } from "./driver-memory.ts";
+import { get32le, get8, put32le, put8 } from "./driver-memory.ts";
 import type { SYM_CCB, SYM_HCB, SYM_LCB } from "./driver-hcb.ts";
 import { sym_nego_ended, sym_prepare_nego } from "./driver-nego.ts";
 import {
@@ -38,7 +38,7 @@ const NO_TAG = 0xffff;
 const IDENTIFY_DISC = 0xc0;
 const SENSE_BYTES = 32;
 /** Stores of a control block that are always made. */
-const CCB_STORES = 24;
+const CCB_STORES = 27;
 
 /** A control block with its nexus; undefined when there is none, or the unit must first finish commands of the other kind. */
 function sym_get_ccb(np: SYM_HCB, lp: SYM_LCB, tagged: boolean): SYM_CCB | undefined {
@@ -56,21 +56,22 @@ function sym_get_ccb(np: SYM_HCB, lp: SYM_LCB, tagged: boolean): SYM_CCB | undef
     s.busy_itlq = s.busy_itlq + 1;
     cp.s.tag = tag;
     put32le(lp.itlq + tag, cp.addr);
-    setLcb(np, lp, "resel_sa", np.entries.resel_tag);
+    setLcb(lp, np.offsets.lcb.resel_sa, np.entries.resel_tag);
   } else {
     s.busy_itl = 1;
     cp.s.tag = NO_TAG;
-    setLcb(np, lp, "itl_task_sa", cp.addr);
-    setLcb(np, lp, "resel_sa", np.ba("resel_no_tag"));
+    setLcb(lp, np.offsets.lcb.itl_task_sa, cp.addr);
+    setLcb(lp, np.offsets.lcb.resel_sa, np.ba("resel_no_tag"));
   }
   cp.lcb = lp;
   np.s.busy_ccbs = np.s.busy_ccbs + 1;
   return cp;
 }
 
-function setLcb(np: SYM_HCB, lp: SYM_LCB, field: "resel_sa" | "itl_task_sa", value: number): void {
+/** A field by its offset: a name that is a variable costs more than all else here. */
+function setLcb(lp: SYM_LCB, offset: number, value: number): void {
   step(STORE_NS);
-  put32le(lp.addr + np.offsets.lcb[field], value);
+  put32le(lp.addr + offset, value);
 }
 
 /** Gives a control block back; its tag leads nowhere from now on. */
@@ -81,7 +82,7 @@ export function sym_free_ccb(np: SYM_HCB, cp: SYM_CCB): void {
   sym_nego_ended(cp, np.targets[cp.s.target]!);
   if (tag === NO_TAG) {
     s.busy_itl = 0;
-    setLcb(np, lp, "itl_task_sa", np.bad_itl.addr);
+    setLcb(lp, np.offsets.lcb.itl_task_sa, np.bad_itl.addr);
   } else {
     step(2 * STORE_NS);
     M.u8[s.cb_tags + s.if_tag] = tag;
@@ -99,7 +100,7 @@ export function sym_free_ccb(np: SYM_HCB, cp: SYM_CCB): void {
 
 /** A table entry: 24 bits of length, the address' bits 39:32 above them. */
 function setEntry(at: number, length: number, address: number): void {
-  put32le(at, (length | (Math.floor(address / TWO_32) << 24)) >>> 0);
+  put32le(at, address < TWO_32 ? length : (length | (Math.floor(address / TWO_32) << 24)) >>> 0);
   put32le(at + 4, address >>> 0);
 }
 
@@ -153,13 +154,13 @@ export const sym53c8xx_queue_command = kquick(
     // The block is the driver's until it is in the start queue: its stores are paid for at once.
     step(CCB_STORES * STORE_NS);
     np.setCommand(cp, cmd);
-    cp.s.target = device.id;
-    cp.s.lun = device.lun;
+    const { addr } = cp;
+    put8(addr + offsets.ccb.target, device.id);
+    put8(addr + offsets.ccb.lun, device.lun);
+    put8(addr + offsets.ccb.nego_status, 0);
     cp.s.extra_bytes = 0;
-    cp.s.nego_status = 0;
     const startp = sym_setup_data(np, cp, cmd);
     cp.s.startp = startp;
-    const { addr } = cp;
     put32le(addr + offsets.ccb.go_start, np.entries.select);
     put32le(addr + offsets.ccb.go_restart, np.entries.resel_dsa);
     put32le(addr + offsets.ccb.savep, startp);
@@ -174,14 +175,12 @@ export const sym53c8xx_queue_command = kquick(
     }
     if (tp.s.check_nego !== 0) length += sym_prepare_nego(np, cp, tp, message + length);
     setEntry(addr + offsets.ccb.smsg, length, message);
-    const select = addr + offsets.ccb.select;
-    u8[select] = 0;
-    u8[select + 1] = tp.s.sval;
-    u8[select + 2] = device.id;
-    u8[select + 3] = tp.s.wval;
+    put32le(addr + offsets.ccb.select, (tp.s.sval << 8) | (device.id << 16) | (tp.s.wval << 24));
     const cdb = cp.s.cdb_buf;
-    for (let i = 0; i < s.cmd_len; i++) u8[cdb + i] = u8[cmd.cmnd + i]!;
-    setEntry(addr + offsets.ccb.cmd, s.cmd_len, cdb);
+    const { cmd_len } = s;
+    const { cmnd } = cmd;
+    for (let i = 0; i < cmd_len; i++) u8[cdb + i] = u8[cmnd + i]!;
+    setEntry(addr + offsets.ccb.cmd, cmd_len, cdb);
     put32le(np.statusAt(cp), (cp.s.nego_status !== 0 ? HS_NEGOTIATE : HS_BUSY) << 8);
     scsi_dma_map(cmd, np.pcidev);
     np.putStartQueue(cp);
@@ -231,7 +230,7 @@ export const sym_complete_ok = kquick(
   "sym_complete_ok",
   (np: SYM_HCB, cp: SYM_CCB): Running => {
     const status = get8(np.statusAt(cp) + 2);
-    cp.cmd!.s.resid = np.getCcb(cp, "lastp") === cp.s.goalp ? 0 : sym_compute_residual(np, cp);
+    cp.cmd!.s.resid = get32le(cp.addr + np.offsets.ccb.lastp) === cp.s.goalp ? 0 : sym_compute_residual(np, cp);
     const done = endWith(np, cp, (DID_OK << 16) | status);
     return isFinished(done) ? finished() : done;
   },

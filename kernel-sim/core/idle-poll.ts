@@ -24,3 +24,17 @@ export function passIdleRounds(start: number, dueNs: number): number {
   c.clock += rounds * round;
   return rounds;
 }
+
+/**
+ * The same, when no whole round fits any more: of the next one the poll, which takes `pollNs`, can find nothing either when it
+ * ends before anything is due. Lets its time pass; the caller goes on with what follows the poll. Returns: whether it did.
+ */
+export function passIdlePoll(start: number, pollNs: number): boolean {
+  const c = cpu;
+  const { events } = K.machine;
+  if (events.lastFiredAt >= start || accessTriggers.armed > 0 || probesArmed()) return false;
+  const end = c.clock + pollNs;
+  if (!(end < events.nextAt && end < c.landAt && end < c.horizon)) return false;
+  c.clock = end;
+  return true;
+}
