@@ -1,5 +1,5 @@
 // One command to the adapter and back by polling (send_command of scsi_dump.c, with the time limits of its RHEL3 version).
-import { cpu, finished, type Running } from "../../emulator/cpu/cpu.ts";
+import { cpu, finished, isFinished, valueOf, type Running } from "../../emulator/cpu/cpu.ts";
 import { kleaf, moduleFunctions } from "../../kernel-sim/core/kfunc.ts";
 import { printk } from "../../kernel-sim/core/printk.ts";
 import { spin_lock, spin_unlock } from "../../kernel-sim/core/spinlock.ts";
@@ -61,8 +61,10 @@ export const send_command = kfunc("send_command", function* (library: DumpLibrar
       return -EIO;
     }
     for (let waited = 0; ; waited += POLL_INTERVAL_NS, total += POLL_INTERVAL_NS) {
-      yield* spin_lock(host_lock);
-      const ret = yield* hostt.queuecommand(scmd, rw_intr);
+      const locking = spin_lock(host_lock);
+      if (!isFinished(locking)) yield* locking;
+      const queueing = hostt.queuecommand(scmd, rw_intr);
+      const ret = isFinished(queueing) ? valueOf(queueing) : yield* queueing;
       spin_unlock(host_lock);
       if (ret === 0) break;
       if (waited >= QUEUECOMMAND_TIMEOUT_NS || total >= COMMAND_TIMEOUT_NS) {
@@ -84,10 +86,12 @@ export const send_command = kfunc("send_command", function* (library: DumpLibrar
       let start = cpu.clock;
       if (passed) start -= pollNs;
       else {
-        yield* poll(device);
+        const polling = poll(device);
+        if (!isFinished(polling)) yield* polling;
         pollNs = cpu.clock - start;
       }
-      yield* delayNs(POLL_INTERVAL_NS);
+      const delay = delayNs(POLL_INTERVAL_NS);
+      if (!isFinished(delay)) yield* delay;
       passed = false;
       if (!library.nothingDue()) yield* diskdump_update(library);
       else if (scmd.done !== undefined) {
