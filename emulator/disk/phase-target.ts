@@ -37,6 +37,8 @@ export class PhaseTarget {
   private readonly device: PullingTarget;
   private readonly pool: PagePool;
   private readonly tasks: PortTask[] = [];
+  /** How many of them are not free. */
+  private busy = 0;
   /** Tasks that wait to come back, oldest first. */
   private readonly returning: PortTask[] = [];
 
@@ -162,7 +164,7 @@ export class PhaseTarget {
   private letGo(): void {
     const { task, bus } = this;
     if (task !== undefined) {
-      if (this.next === "complete") task.release();
+      if (this.next === "complete") this.release(task);
       else if (task.state === "ready" || task.state === "wants data") this.returning.push(task);
     }
     this.task = undefined;
@@ -228,13 +230,16 @@ export class PhaseTarget {
   /** The descriptor block is there: the disk gets the command. */
   private start(bytes: Uint8Array, at: number, length: number): void {
     const { lun, tag, device } = this;
-    let task: PortTask | undefined;
+    let task = this.busy === 0 ? this.tasks[0] : undefined;
     let repeated = false;
-    for (const other of this.tasks) {
-      if (other.state === "free") task ??= other;
-      else if (other.lun === lun && other.tag === tag) repeated = true;
+    if (this.busy > 0) {
+      for (const other of this.tasks) {
+        if (other.state === "free") task ??= other;
+        else if (other.lun === lun && other.tag === tag) repeated = true;
+      }
     }
     task ??= this.makeTask();
+    this.busy++;
     task.lun = lun;
     task.tag = tag;
     task.mayDisconnect = this.mayDisconnect;
@@ -289,7 +294,12 @@ export class PhaseTarget {
     const at = this.returning.indexOf(task);
     if (at >= 0) this.returning.splice(at, 1);
     if (this.returning.length === 0) this.bus.unwant(this);
+    this.release(task);
+  }
+
+  private release(task: PortTask): void {
     task.release();
+    this.busy--;
   }
 
   private takeMessage(byte: number): void {
@@ -428,7 +438,7 @@ export class PhaseTarget {
   }
 
   busReset(): void {
-    for (const task of this.tasks) if (task.state !== "free") task.release();
+    for (const task of this.tasks) if (task.state !== "free") this.release(task);
     this.returning.length = 0;
     this.task = undefined;
     this.messagesIn.length = 0;
