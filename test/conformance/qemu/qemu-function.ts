@@ -35,6 +35,8 @@ export class QemuFunction extends PciDevice {
   readonly devfn: number;
   mischief: Mischief = {};
   patienceMs = DEFAULT_PATIENCE_MS;
+  /** Called when QEMU has had a turn: what its device sent by another way than memory is there now. */
+  afterTurn: () => void = () => {};
   /** Times that the adapter raised its line. */
   interrupts = 0;
   /** What was waited for in vain. */
@@ -92,6 +94,7 @@ export class QemuFunction extends PciDevice {
     const value =
       this.identity.bars[bar]!.kind === "io" ? qtest.in(base + offset, size) : qtest.read(base + offset, size);
     this.asked = true;
+    this.afterTurn();
     ram.pull();
     if (!this.news.armed && this.owing) this.expectNews();
     if (this.host.tracing) this.host.trace(this.name, `read bar${bar}`, offset, value);
@@ -126,8 +129,7 @@ export class QemuFunction extends PciDevice {
     if ((bytes & 2) !== 0) qtest.out(port, 2, sent(from.readUInt16LE(bytes - 2)));
     this.asked = true;
     this.lastWrite = `${bytes} bytes to BAR ${bar} + 0x${offset.toString(16)}`;
-    this.expectUntil = this.host.events.now + EXPECT_NS;
-    this.expectNews();
+    this.expectAnswer();
   }
 
   write(bar: number, offset: number, size: number, value: number): void {
@@ -139,10 +141,10 @@ export class QemuFunction extends PciDevice {
     if (this.identity.bars[bar]!.kind === "io") qtest.out(base + offset, size, sent);
     else qtest.write(base + offset, size, sent);
     this.asked = true;
+    this.afterTurn();
     if (this.forgets(bar, offset, value >>> 0)) this.forgotten = ram.lentBuffers;
     this.lastWrite = `BAR ${bar} + 0x${offset.toString(16)} = 0x${(value >>> 0).toString(16)}`;
-    this.expectUntil = this.host.events.now + EXPECT_NS;
-    this.expectNews();
+    this.expectAnswer();
     if (this.host.tracing) this.host.trace(this.name, `write bar${bar}`, offset, value);
   }
 
@@ -157,6 +159,12 @@ export class QemuFunction extends PciDevice {
   override writeConfig(offset: number, size: number, value: number): void {
     super.writeConfig(offset, size, value);
     this.qemu.writeConfig(this.devfn, offset, size, value);
+  }
+
+  /** The device was given something a moment ago: a register's new value, a frame. */
+  expectAnswer(): void {
+    this.expectUntil = this.host.events.now + EXPECT_NS;
+    this.expectNews();
   }
 
   private expectNews(): void {
@@ -174,6 +182,7 @@ export class QemuFunction extends PciDevice {
   private askForNews(): void {
     if (!this.asked) this.qemu.qtest.sync();
     this.asked = false;
+    this.afterTurn();
     if (!this.owing) return;
     const waited = performance.now() - this.lastNewsAt;
     let interval = NEWS_INTERVAL_NS;
