@@ -21,6 +21,18 @@ describe("after power-on", () => {
     expect([7, 8, 9].map((word) => nic.eepromWord(word))).toEqual([0xe000, 0x124c, 0x5634]);
   });
 
+  test("a register can be read byte by byte, and two at once", () => {
+    const nic = new SpecNic();
+    nic.start(MINE);
+    nic.write(0xe07f, RTL.IMR, 2);
+    nic.segment.transmit(nic.peer, frameOf(OWN_ADDRESS, 100, 1));
+    nic.advance(1e6);
+    expect([nic.read(RTL.IMR, 1), nic.read(RTL.IMR + 1, 1)]).toEqual([0x7f, 0xe0]);
+    expect([nic.read(RTL.ISR, 1), nic.read(RTL.ISR + 1, 1)]).toEqual([ISR_BITS.ROK, 0]);
+    expect(nic.read(RTL.IMR, 4)).toBe(0x0001e07f);
+    expect([nic.read(RTL.CBR, 1), nic.read(RTL.CAPR + 1, 1)]).toEqual([108, 0xff]);
+  });
+
   test("the address can be changed only while CR9346 unlocks it", () => {
     const nic = new SpecNic();
     nic.write(0x04030201, RTL.IDR0);

@@ -43,6 +43,14 @@ const TIMER_HZ = 33e6;
 /** Registers whose value is kept in the table's own word: by offset, with size and mask. */
 const PLAIN = Object.values(RTL_REGISTERS);
 
+/** The register that a byte belongs to. */
+const REGISTER_AT: readonly (RtlRegister | undefined)[] = Array.from({ length: RTL_REGISTER_BYTES }, (_, offset) =>
+  (Object.keys(RTL_REGISTERS) as RtlRegister[]).find((name) => {
+    const { offset: at, size } = RTL_REGISTERS[name];
+    return offset >= at && offset < at + size;
+  }),
+);
+
 export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
   readonly address: Uint8Array;
   readonly receiver: Receiver;
@@ -134,19 +142,27 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
   }
 
   override read(bar: number, offset: number, size: number): number {
-    let value = 0;
-    if (RTL_NAMES.has(offset) && offset + size <= RTL_REGISTER_BYTES) value = this.readRegister(offset, size);
-    else value = this.readBytes(offset, size);
-    if (this.host.tracing) this.host.trace(this.name, `read ${nameAt(offset)}`, offset, value);
+    const name = REGISTER_AT[offset];
+    const whole = name !== undefined && RTL[name] === offset && RTL_REGISTERS[name].size === size;
+    const value = whole ? this.readRegister(offset, size) : this.readBytes(offset, size);
+    if (this.host.tracing) this.host.trace(this.name, `read ${name ?? "?"}`, offset, value);
     return value;
   }
 
-  /** Wider or narrower than the register, or in its middle: byte by byte, as the bus does it. */
+  /** Wider or narrower than the register, or in its middle: each byte comes from the register that it belongs to. */
   private readBytes(offset: number, size: number): number {
-    if (nameAt(offset) === "?") {
-      this.host.complain(this.name, "not modelled", `read of ${size} bytes at 0x${offset.toString(16)}`);
+    let value = 0;
+    let known = false;
+    for (let i = 0; i < size; i++) {
+      const name = REGISTER_AT[offset + i];
+      if (name === undefined) continue;
+      known = true;
+      const at = RTL[name];
+      const byte = (this.readRegister(at, RTL_REGISTERS[name].size) >>> (8 * (offset + i - at))) & 0xff;
+      value += byte * 2 ** (8 * i);
     }
-    return this.peek(Math.min(offset, RTL_REGISTER_BYTES - size), size);
+    if (!known) this.host.complain(this.name, "not modelled", `read of ${size} bytes at 0x${offset.toString(16)}`);
+    return value;
   }
 
   private readRegister(offset: number, size: number): number {
@@ -190,7 +206,7 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
   }
 
   override write(bar: number, offset: number, size: number, value: number): void {
-    if (this.host.tracing) this.host.trace(this.name, `write ${nameAt(offset)}`, offset, value >>> 0);
+    if (this.host.tracing) this.host.trace(this.name, `write ${REGISTER_AT[offset] ?? "?"}`, offset, value >>> 0);
     // MAR and IDR are written four bytes at a time.
     if (offset < RTL.TSD0) {
       for (let i = 0; i < size; i++) this.writeRegister(offset + i, 1, (value >>> (8 * i)) & 0xff);
@@ -345,13 +361,4 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
     this.raise(ISR_BITS.TOK);
     this.startNext();
   }
-}
-
-/** The register that a byte belongs to. */
-function nameAt(offset: number): string {
-  for (let at = offset; at >= offset - 3; at--) {
-    const name = RTL_NAMES.get(at) as RtlRegister | undefined;
-    if (name !== undefined) return offset < at + RTL_REGISTERS[name].size ? name : "?";
-  }
-  return "?";
 }
