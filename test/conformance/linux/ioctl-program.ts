@@ -5,7 +5,7 @@
 // `request` is the ioctl's number (4 bytes, little endian) and its argument, which lies at IOCTL_ARGUMENT when the call is
 // made, so that pointers in it can be absolute. `result` is the argument afterwards (ARGUMENT_BYTES). The exit status is
 // 0, or the errno.
-import { EAX, EBX, ECX, EDX, LOAD_ADDRESS, little32, programFile, set, systemCall } from "./machine-code.ts";
+import { EBX, ECX, EDX, LOAD_ADDRESS, little32, programFile, set, systemCall } from "./machine-code.ts";
 
 /** Where the argument lies in the program's memory. */
 export const IOCTL_ARGUMENT = 0x0804a004;
