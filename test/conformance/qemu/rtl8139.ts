@@ -15,6 +15,8 @@ import { temporaryFolder } from "./temporary.ts";
 const MODEL = "rtl8139";
 const IRQ = 18;
 const DEVFN = ADAPTER_SLOT << 3;
+/** The card works at once, as soon as QEMU has a turn. */
+const EXPECT_NS = 4e6;
 const forgets: Forgets = (_bar, offset, value) => offset === RTL.CR && (value & CR_BITS.RST) !== 0;
 
 /** A QEMU with the card and its cable. */
@@ -45,6 +47,7 @@ export class QemuRtl8139 {
   /** The card as a device for our bus, its cable in our Ethernet. */
   connect(machine: Machine, segment: EthernetSegment): QemuFunction {
     const fn = new QemuFunction(machine, MODEL, this.qemu, { devfn: DEVFN, gsi: PCI_GSI, forgets });
+    fn.expectNs = EXPECT_NS;
     this.wire.connect(fn, segment);
     return fn;
   }
