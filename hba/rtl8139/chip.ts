@@ -8,10 +8,13 @@ import { Eeprom93c46 } from "./chip-eeprom.ts";
 import { Receiver, type ReceiverHost } from "./chip-receiver.ts";
 import {
   CONFIG_WRITE_ENABLE,
+  BMSR_BITS,
   CR_BITS,
+  CSCR_BITS,
   EEPROM_BITS,
   EEPROM_PROGRAM,
   ISR_BITS,
+  MSR_BITS,
   RTL,
   RTL_DEVICE,
   RTL_NAMES,
@@ -42,6 +45,14 @@ const TIMER_HZ = 33e6;
 
 /** Registers whose value is kept in the table's own word: by offset, with size and mask. */
 const PLAIN = Object.values(RTL_REGISTERS);
+
+/** The register that a byte belongs to. */
+const REGISTER_AT: readonly (RtlRegister | undefined)[] = Array.from({ length: RTL_REGISTER_BYTES }, (_, offset) =>
+  (Object.keys(RTL_REGISTERS) as RtlRegister[]).find((name) => {
+    const { offset: at, size } = RTL_REGISTERS[name];
+    return offset >= at && offset < at + size;
+  }),
+);
 
 export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
   readonly address: Uint8Array;
@@ -115,6 +126,12 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
     this.poke(RTL[name], RTL_REGISTERS[name].size, value);
   }
 
+  /** Sets or clears bits of a register. */
+  private change(name: RtlRegister, bits: number, on: boolean): void {
+    const value = this.peek(RTL[name], RTL_REGISTERS[name].size);
+    this.put(name, on ? value | bits : value & ~bits);
+  }
+
   private peek(offset: number, size: number): number {
     if (size === 4) return this.file.getUint32(offset, true);
     return size === 2 ? this.file.getUint16(offset, true) : this.file.getUint8(offset);
@@ -130,23 +147,50 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
   }
 
   receive(frame: Uint8Array, ns: number): void {
-    this.receiver.receive(frame, ns);
+    if (this.linkUp) this.receiver.receive(frame, ns);
+  }
+
+  get linkUp(): boolean {
+    return (this.peek(RTL.MSR, 1) & MSR_BITS.LINKB) === 0;
+  }
+
+  /**
+   * Pulls the cable, or plugs it in again. The PHY's registers tell it, and it is a cause. [data sheet 6.5, 6.12, 6.19]
+   * LinkChange tells it from an underrun, which has the same cause bit; it goes when the cause is acknowledged. [8139too.c looks at it
+   * before it acknowledges; the data sheet does not name it]
+   */
+  set linkUp(up: boolean) {
+    if (up === this.linkUp) return;
+    this.change("MSR", MSR_BITS.LINKB, !up);
+    this.change("BMSR", BMSR_BITS.Link | BMSR_BITS.Negotiated, up);
+    this.put("ANLPAR", up ? RTL_REGISTERS.ANLPAR.reset : 0);
+    this.change("CSCR", CSCR_BITS.LinkOK, up);
+    this.change("CSCR", CSCR_BITS.LinkChange, true);
+    this.raise(ISR_BITS.PUN_LinkChg);
   }
 
   override read(bar: number, offset: number, size: number): number {
-    let value = 0;
-    if (RTL_NAMES.has(offset) && offset + size <= RTL_REGISTER_BYTES) value = this.readRegister(offset, size);
-    else value = this.readBytes(offset, size);
-    if (this.host.tracing) this.host.trace(this.name, `read ${nameAt(offset)}`, offset, value);
+    const name = REGISTER_AT[offset];
+    const whole = name !== undefined && RTL[name] === offset && RTL_REGISTERS[name].size === size;
+    const value = whole ? this.readRegister(offset, size) : this.readBytes(offset, size);
+    if (this.host.tracing) this.host.trace(this.name, `read ${name ?? "?"}`, offset, value);
     return value;
   }
 
-  /** Wider or narrower than the register, or in its middle: byte by byte, as the bus does it. */
+  /** Wider or narrower than the register, or in its middle: each byte comes from the register that it belongs to. */
   private readBytes(offset: number, size: number): number {
-    if (nameAt(offset) === "?") {
-      this.host.complain(this.name, "not modelled", `read of ${size} bytes at 0x${offset.toString(16)}`);
+    let value = 0;
+    let known = false;
+    for (let i = 0; i < size; i++) {
+      const name = REGISTER_AT[offset + i];
+      if (name === undefined) continue;
+      known = true;
+      const at = RTL[name];
+      const byte = (this.readRegister(at, RTL_REGISTERS[name].size) >>> (8 * (offset + i - at))) & 0xff;
+      value += byte * 2 ** (8 * i);
     }
-    return this.peek(Math.min(offset, RTL_REGISTER_BYTES - size), size);
+    if (!known) this.host.complain(this.name, "not modelled", `read of ${size} bytes at 0x${offset.toString(16)}`);
+    return value;
   }
 
   private readRegister(offset: number, size: number): number {
@@ -190,7 +234,7 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
   }
 
   override write(bar: number, offset: number, size: number, value: number): void {
-    if (this.host.tracing) this.host.trace(this.name, `write ${nameAt(offset)}`, offset, value >>> 0);
+    if (this.host.tracing) this.host.trace(this.name, `write ${REGISTER_AT[offset] ?? "?"}`, offset, value >>> 0);
     // MAR and IDR are written four bytes at a time.
     if (offset < RTL.TSD0) {
       for (let i = 0; i < size; i++) this.writeRegister(offset + i, 1, (value >>> (8 * i)) & 0xff);
@@ -222,6 +266,7 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
         return;
       case RTL.ISR:
         this.isr &= ~value;
+        if ((value & ISR_BITS.PUN_LinkChg) !== 0) this.change("CSCR", CSCR_BITS.LinkChange, false);
         this.updateLine();
         return;
       case RTL.RBSTART:
@@ -229,6 +274,10 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
         break;
       case RTL.RCR:
         this.receiver.config = value & RTL_REGISTERS.RCR.writable;
+        break;
+      case RTL.TCR:
+        // Only with TE on. [QEMU's rtl8139; 8139too.c: "Must enable Tx/Rx before setting transfer thresholds!"]
+        if (!this.txEnabled) return;
         break;
       case RTL.MPC:
         this.receiver.missed = 0;
@@ -333,7 +382,9 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
     }
     const frame = this.txBytes.subarray(0, size);
     host.memory.readBytes(address, frame);
-    host.events.arm(this.txDone, this.segment.transmit(this, frame));
+    // Without a cable it goes nowhere.
+    const gone = this.linkUp ? this.segment.transmit(this, frame) : host.events.now + this.segment.wireNs(size);
+    host.events.arm(this.txDone, gone);
   }
 
   private transmitted(): void {
@@ -345,13 +396,4 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
     this.raise(ISR_BITS.TOK);
     this.startNext();
   }
-}
-
-/** The register that a byte belongs to. */
-function nameAt(offset: number): string {
-  for (let at = offset; at >= offset - 3; at--) {
-    const name = RTL_NAMES.get(at) as RtlRegister | undefined;
-    if (name !== undefined) return offset < at + RTL_REGISTERS[name].size ? name : "?";
-  }
-  return "?";
 }

@@ -17,10 +17,14 @@ export const OWN_IP = "192.168.7.2";
 export const PEER_IP = "192.168.7.1";
 export const PORT = 6666;
 
-export interface NicRig {
+/** A booted machine and an Ethernet, nothing plugged in yet. */
+export interface NicMachine {
   readonly kernel: Kernel;
-  readonly chip: Rtl8139Chip;
   readonly segment: EthernetSegment;
+}
+
+/** What a spec has to say about a machine with a NIC, whosoever chip that is. */
+export interface NicTraffic extends NicMachine {
   readonly device: NetDevice;
   readonly np: Netpoll;
   /** Datagrams that the other station got, and what netpoll's hook got. */
@@ -33,6 +37,10 @@ export interface NicRig {
   readonly run: (program: () => Running, seconds?: number) => void;
 }
 
+export interface NicRig extends NicTraffic {
+  readonly chip: Rtl8139Chip;
+}
+
 export interface NicRigOptions {
   readonly segment?: Partial<SegmentOptions>;
   readonly manners?: IrqManners;
@@ -42,13 +50,31 @@ export interface NicRigOptions {
 
 const bootArguments = { panicTimeoutSeconds: 1, panicOnOops: false, nmiWatchdog: false };
 
-/** Boots, probes, and makes a netpoll client; netpoll_setup is left to the spec. */
-export function nicRig({ segment: trouble = {}, manners = "restore", cpus = 2, map }: NicRigOptions = {}): NicRig {
+/** Boots; what is to be plugged in comes next. */
+export function nicMachine({ segment: trouble = {}, cpus = 2, map }: NicRigOptions = {}): NicMachine {
   const kernel = bootTestMachine({ cpus, ramMiB: 32, flatMiB: 16, boot: { ...(map ? { map } : {}), bootArguments } });
   const { machine } = kernel;
-  const segment = new EthernetSegment(machine.events, machine.random, "net", trouble);
-  const chip = new Rtl8139Chip(machine, "eth0", segment, OWN_ADDRESS.slice());
+  return { kernel, segment: new EthernetSegment(machine.events, machine.random, "net", trouble) };
+}
+
+/** Boots, probes, and makes a netpoll client; netpoll_setup is left to the spec. */
+export function nicRig(options: NicRigOptions = {}): NicRig {
+  const made = nicMachine(options);
+  const { machine } = made.kernel;
+  const chip = new Rtl8139Chip(machine, "eth0", made.segment, OWN_ADDRESS.slice());
   machine.pci.plug(chip, 10 << 3, 20, (irq, asserted) => machine.ioApic.setLine(irq, asserted));
+  return Object.assign(probeNic(made, options), { chip });
+}
+
+/**
+ * Loads the driver on a machine whose NIC is in its place, and puts another station on the segment.
+ * @param witness what to say when a program does not end
+ */
+export function probeNic(
+  { kernel, segment }: NicMachine,
+  { manners = "restore" }: NicRigOptions = {},
+  witness: () => readonly string[] = () => [],
+): NicTraffic {
   const sent: Datagram[] = [];
   const received: Uint8Array[] = [];
   const peer: Station = {
@@ -62,7 +88,7 @@ export function nicRig({ segment: trouble = {}, manners = "restore", cpus = 2, m
   };
   segment.attach(peer);
   let device: NetDevice | undefined;
-  const run = (program: () => Running, seconds?: number): void => runToEnd(kernel, program, seconds);
+  const run = (program: () => Running, seconds?: number): void => runToEnd(kernel, program, seconds, witness);
   loadRtl8139();
   run(function* () {
     [device] = yield* rtl8139_init_module(manners);
@@ -74,8 +100,8 @@ export function nicRig({ segment: trouble = {}, manners = "restore", cpus = 2, m
       received.push(M.u8.slice(data, data + bytes));
     }),
   });
-  const rig: NicRig = {
-    ...{ kernel, chip, segment, device: device!, np, sent, received, run, onSent: () => {} },
+  const rig: NicTraffic = {
+    ...{ kernel, segment, device: device!, np, sent, received, run, onSent: () => {} },
     fromPeer: (payload, over = {}) => {
       const frame = encodeDatagram({
         ...{ sourceMac: PEER_ADDRESS, targetMac: OWN_ADDRESS, sourceIp: PEER_IP, targetIp: OWN_IP },

@@ -1,6 +1,7 @@
 // The guest's whole user land: busybox, the modules under test, and a shell that does what the serial line says.
 import { readFileSync } from "node:fs";
 import { cpioArchive, type ArchiveEntry } from "./cpio.ts";
+import { frameProgram } from "./frame-program.ts";
 import { ioctlProgram } from "./ioctl-program.ts";
 import type { ModuleTree } from "./modules.ts";
 
@@ -58,6 +59,7 @@ export function initramfs(
     { path: "preload", kind: "file", data: encoder.encode(preloaded.join(" ")) },
     { path: "bin/load", kind: "file", data: encoder.encode(LOAD) },
     { path: "bin/ioctl", kind: "file", data: ioctlProgram() },
+    { path: "bin/frames", kind: "file", data: frameProgram() },
   );
   for (const applet of APPLETS.split(" ")) {
     entries.push({ path: `bin/${applet}`, kind: "link", mode: 0o777, data: encoder.encode("busybox") });

@@ -5,28 +5,17 @@
 // `request` is the ioctl's number (4 bytes, little endian) and its argument, which lies at IOCTL_ARGUMENT when the call is
 // made, so that pointers in it can be absolute. `result` is the argument afterwards (ARGUMENT_BYTES). The exit status is
 // 0, or the errno.
+import { EBX, ECX, EDX, LOAD_ADDRESS, little32, programFile, set, systemCall } from "./machine-code.ts";
 
 /** Where the argument lies in the program's memory. */
 export const IOCTL_ARGUMENT = 0x0804a004;
 const REQUEST = IOCTL_ARGUMENT - 4;
 export const ARGUMENT_BYTES = 4096;
 
-const LOAD_ADDRESS = 0x08048000;
-const ELF_HEADER_BYTES = 52;
-const PROGRAM_HEADER_BYTES = 32;
-const CODE_OFFSET = ELF_HEADER_BYTES + PROGRAM_HEADER_BYTES;
 const MEMORY_BYTES = REQUEST - LOAD_ADDRESS + 4 + ARGUMENT_BYTES;
 
-const EAX = 0;
-const ECX = 1;
-const EDX = 2;
-const EBX = 3;
 const SYS = { exit: 1, read: 3, write: 4, open: 5, ioctl: 54 } as const;
 const O_RDWR_NONBLOCK = 0x802;
-
-const little32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
-const set = (register: number, value: number): number[] => [0xb8 + register, ...little32(value)];
-const systemCall = (number: number): number[] => [...set(EAX, number), 0xcd, 0x80];
 
 /** After the open: the call itself, with its result in eax. */
 const transfer = [
@@ -60,23 +49,7 @@ const code = [
 ];
 
 /** The program as a file. */
-export function ioctlProgram(): Uint8Array {
-  const bytes = new Uint8Array(CODE_OFFSET + code.length);
-  const view = new DataView(bytes.buffer);
-  bytes.set([0x7f, 0x45, 0x4c, 0x46, 1, 1, 1]);
-  view.setUint16(16, 2, true); // ET_EXEC
-  view.setUint16(18, 3, true); // EM_386
-  view.setUint32(20, 1, true);
-  view.setUint32(24, LOAD_ADDRESS + CODE_OFFSET, true);
-  view.setUint32(28, ELF_HEADER_BYTES, true);
-  view.setUint16(40, ELF_HEADER_BYTES, true);
-  view.setUint16(42, PROGRAM_HEADER_BYTES, true);
-  view.setUint16(44, 1, true);
-  const segment = [1, 0, LOAD_ADDRESS, LOAD_ADDRESS, bytes.length, MEMORY_BYTES, 7, 0x1000];
-  segment.forEach((word, i) => view.setUint32(ELF_HEADER_BYTES + 4 * i, word, true));
-  bytes.set(code, CODE_OFFSET);
-  return bytes;
-}
+export const ioctlProgram = (): Uint8Array => programFile(code, MEMORY_BYTES);
 
 /** What the program reads: the ioctl's number and its argument. */
 export function ioctlRequest(number: number, argument: Uint8Array): Uint8Array {

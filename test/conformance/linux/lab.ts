@@ -5,14 +5,13 @@ import type { ScsiDiskOptions } from "../../../emulator/disk/scsi-disk.ts";
 import { ScsiDisk } from "../../../emulator/disk/scsi-disk.ts";
 import type { ResetKind, ScsiCommand } from "../../../emulator/disk/scsi-command.ts";
 import type { GuestHost } from "./guest-bus.ts";
-import { Guest, type CommandResult } from "./guest.ts";
+import { Guest } from "./guest.ts";
+import { GuestLab, SLOT } from "./guest-lab.ts";
 import { ioctlRequest } from "./ioctl-program.ts";
 import type { BootedLinux } from "./snapshot.ts";
 
 const SECTOR = 512;
 export const DISK_BYTES = 64 * 2 ** 20;
-/** The slot that a card sits in. */
-const SLOT = 3;
 
 export interface AdapterUnderTest {
   /** The row of the matrix. */
@@ -58,15 +57,13 @@ export class WatchedDisk extends ScsiDisk {
   }
 }
 
-export class LinuxLab {
-  readonly guest: Guest;
+export class LinuxLab extends GuestLab {
   readonly disk: WatchedDisk;
   readonly device: PciDevice;
   private readonly module: string;
-  private seen = 0;
 
   private constructor(guest: Guest, disk: WatchedDisk, device: PciDevice, module: string) {
-    this.guest = guest;
+    super(guest);
     this.disk = disk;
     this.device = device;
     this.module = module;
@@ -96,22 +93,6 @@ export class LinuxLab {
     return this.guest.run(wait, 2 * limitS).status === 0;
   }
 
-  run(command: string, limitS?: number): CommandResult {
-    return this.guest.run(command, limitS);
-  }
-
-  expect(command: string, limitS?: number): string {
-    return this.guest.expect(command, limitS);
-  }
-
-  /** Kernel messages since the last call. */
-  messages(): string {
-    const all = this.guest.expect("dmesg | sed 's/^\\[[^]]*\\] //'").split("\n");
-    const fresh = all.slice(this.seen);
-    this.seen = all.length;
-    return fresh.join("\n");
-  }
-
   /** What the disk holds, as our side sees it. */
   media(lba: number, bytes: number): Uint8Array {
     const contents = new Uint8Array(bytes);
@@ -125,11 +106,6 @@ export class LinuxLab {
     const show = `head -c ${argument.length} /tmp/result | hexdump -v -e '1/1 "%02x"'`;
     const { status, output } = this.run(`printf '${octal}' | ioctl /dev/sda > /tmp/result; e=$?; ${show}; exit $e`);
     return { status, result: Uint8Array.from(Buffer.from(output, "hex")) };
-  }
-
-  /** Of every register access so far, with its virtual time. */
-  registerDigest(): string {
-    return this.guest.log.digest();
   }
 }
 

@@ -8,13 +8,13 @@ import type { BootedLinux } from "./snapshot.ts";
 /** Virtual seconds after which a driver has found its disk, or will not. */
 const PROBE_LIMIT_S = 60;
 
-export interface Mutation {
+export interface Mutation<Lab = LinuxLab> {
   /** Continues "a broken <adapter> under Linux's <module>". */
   readonly title: string;
   /** What is noticed, for the matrix. */
   readonly noticed: string;
   /** Breaks the chip's classes with vi.spyOn (which is undone afterwards), and shows that Linux notices. */
-  readonly judge: (lab: LinuxLab) => void;
+  readonly judge: (lab: Lab) => void;
 }
 
 /**
@@ -37,8 +37,17 @@ export function expectNoDisk(lab: LinuxLab, heard: RegExp): void {
 }
 
 export function mutationSuite(under: AdapterUnderTest, mutations: readonly Mutation[]): void {
-  describe(`a broken ${under.adapter} under Linux's ${under.module}`, () => {
-    const cell = conformanceCell(`${under.adapter} (broken)`, "linux");
+  brokenSuite(under, (linux) => LinuxLab.make(linux, under), mutations);
+}
+
+/** @param make a guest with the adapter in it, no driver yet */
+export function brokenSuite<Lab>(
+  { adapter, module }: Pick<AdapterUnderTest, "adapter" | "module">,
+  make: (linux: BootedLinux) => Promise<Lab>,
+  mutations: readonly Mutation<Lab>[],
+): void {
+  describe(`a broken ${adapter} under Linux's ${module}`, () => {
+    const cell = conformanceCell(`${adapter} (broken)`, "linux");
     let linux: BootedLinux | string;
     beforeAll(async () => {
       linux = await linuxOrReason();
@@ -49,7 +58,7 @@ export function mutationSuite(under: AdapterUnderTest, mutations: readonly Mutat
     for (const { title, noticed, judge } of mutations) {
       test(title, async (context) => {
         if (typeof linux === "string") return cell.skip(context, linux);
-        judge(await LinuxLab.make(linux, under));
+        judge(await make(linux));
         cell.exercised(`${noticed} is noticed`);
       });
     }

@@ -14,7 +14,7 @@ import { V86_FILES } from "./v86.ts";
 
 const FOLDER = join(OUTPUT_FOLDER, "linux");
 /** Drivers that a suite may load. What they depend on, and disks, are in before the snapshot is taken. */
-const DRIVERS = ["mptspi", "mptsas", "sym53c8xx", "ata_piix"];
+const DRIVERS = ["mptspi", "mptsas", "sym53c8xx", "ata_piix", "8139too"];
 /** Not named by any "depends=": the generic checksums that sd_mod's protection code asks the kernel for. */
 const CHECKSUMS = ["crct10dif_generic", "crc64_rocksoft_generic"];
 

@@ -10,7 +10,7 @@ import type { QemuMachine } from "./qemu-machine.ts";
 
 /** Between two questions for news, virtual and host time. */
 const NEWS_INTERVAL_NS = 100_000;
-/** How long after a register write an answer is expected. */
+/** What a disk may need. */
 const EXPECT_NS = 20e6;
 /** When nothing has come for so long (host time), virtual time runs free: what waits is the kernel's time limits' business. */
 export const DEFAULT_PATIENCE_MS = 5000;
@@ -35,6 +35,10 @@ export class QemuFunction extends PciDevice {
   readonly devfn: number;
   mischief: Mischief = {};
   patienceMs = DEFAULT_PATIENCE_MS;
+  /** How long after a register write, or a frame, an answer is expected: virtual time. */
+  expectNs = EXPECT_NS;
+  /** Called when QEMU has had a turn: what its device sent by another way than memory is there now. */
+  afterTurn: () => void = () => {};
   /** Times that the adapter raised its line. */
   interrupts = 0;
   /** What was waited for in vain. */
@@ -92,6 +96,7 @@ export class QemuFunction extends PciDevice {
     const value =
       this.identity.bars[bar]!.kind === "io" ? qtest.in(base + offset, size) : qtest.read(base + offset, size);
     this.asked = true;
+    this.afterTurn();
     ram.pull();
     if (!this.news.armed && this.owing) this.expectNews();
     if (this.host.tracing) this.host.trace(this.name, `read bar${bar}`, offset, value);
@@ -126,8 +131,7 @@ export class QemuFunction extends PciDevice {
     if ((bytes & 2) !== 0) qtest.out(port, 2, sent(from.readUInt16LE(bytes - 2)));
     this.asked = true;
     this.lastWrite = `${bytes} bytes to BAR ${bar} + 0x${offset.toString(16)}`;
-    this.expectUntil = this.host.events.now + EXPECT_NS;
-    this.expectNews();
+    this.expectAnswer();
   }
 
   write(bar: number, offset: number, size: number, value: number): void {
@@ -139,10 +143,10 @@ export class QemuFunction extends PciDevice {
     if (this.identity.bars[bar]!.kind === "io") qtest.out(base + offset, size, sent);
     else qtest.write(base + offset, size, sent);
     this.asked = true;
+    this.afterTurn();
     if (this.forgets(bar, offset, value >>> 0)) this.forgotten = ram.lentBuffers;
     this.lastWrite = `BAR ${bar} + 0x${offset.toString(16)} = 0x${(value >>> 0).toString(16)}`;
-    this.expectUntil = this.host.events.now + EXPECT_NS;
-    this.expectNews();
+    this.expectAnswer();
     if (this.host.tracing) this.host.trace(this.name, `write bar${bar}`, offset, value);
   }
 
@@ -157,6 +161,12 @@ export class QemuFunction extends PciDevice {
   override writeConfig(offset: number, size: number, value: number): void {
     super.writeConfig(offset, size, value);
     this.qemu.writeConfig(this.devfn, offset, size, value);
+  }
+
+  /** The device was given something a moment ago: a register's new value, a frame. */
+  expectAnswer(): void {
+    this.expectUntil = this.host.events.now + this.expectNs;
+    this.expectNews();
   }
 
   private expectNews(): void {
@@ -174,6 +184,7 @@ export class QemuFunction extends PciDevice {
   private askForNews(): void {
     if (!this.asked) this.qemu.qtest.sync();
     this.asked = false;
+    this.afterTurn();
     if (!this.owing) return;
     const waited = performance.now() - this.lastNewsAt;
     let interval = NEWS_INTERVAL_NS;
