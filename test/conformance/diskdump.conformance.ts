@@ -1,4 +1,4 @@
-// Goal: the dump path works on each adapter. Method: one trial of the small machine per name that `--adapter` takes, judged by
+// Goal: the dump path works on each adapter, and on the network card. Method: one trial of the small machine per name that `--adapter` takes, judged by
 // the oracles that compare every page of the vmcore with RAM at the freeze.
 import { describe, expect, test } from "vitest";
 import { ADAPTER_CHOICES } from "../../tools/machine/adapters.ts";
@@ -16,3 +16,12 @@ for (const adapter of Object.keys(ADAPTER_CHOICES)) {
     });
   });
 }
+
+describe("netdump through rtl8139", () => {
+  const cell = conformanceCell("rtl8139 (netdump)", "diskdump");
+  test("sends every page of a machine that panicked under load to the server", () => {
+    const { record } = runTrial(loadScenario("learn", ["dump.dumper=netdump"]), 1, {});
+    expect(record).toMatchObject({ outcome: "complete", cause: null });
+    cell.exercised(`INIT under load, ${record.dumpedPages} pages sent to the server and compared`);
+  });
+});

@@ -6,7 +6,7 @@ import { join } from "node:path";
 export const JUDGES = {
   linux: "real Linux module on our chip",
   qemu: "our driver on QEMU's chip",
-  diskdump: "diskdump trial on our chip",
+  diskdump: "dump trial on our chip",
 } as const;
 export type Judge = keyof typeof JUDGES;
 

@@ -21,7 +21,7 @@ import { isLkcdDumper } from "../scenario/dumpers.ts";
 import type { AdapterScenario, DiskFault, DiskScenario, PartitionScenario, Scenario } from "../scenario/scenario.ts";
 import { ADAPTERS } from "./adapters.ts";
 import { openMemoryImage, type ImageRange } from "./memory-image.ts";
-import { buildNetwork, isNetworked, type Network } from "./network.ts";
+import { buildNetwork, isNetworked, type MakeNic, type Network } from "./network.ts";
 import { flatBytesFor } from "./crash-region.ts";
 import { imageBaseOf, memoryMapOf } from "./memory-map.ts";
 
@@ -243,8 +243,12 @@ export const placeOf = (n: number, irq = FIRST_IRQ + (n % 8)): { readonly devfn:
 });
 
 /** Builds the machine of a scenario. Throws a UsageError for what cannot be built. */
-export function buildHardware(scenario: Scenario, seed: number): Hardware {
-  const { machine, preserved, requiredBlocks } = buildMachine(scenario, seed);
+export const buildHardware = (scenario: Scenario, seed: number): Hardware =>
+  plugHardware(scenario, buildMachine(scenario, seed));
+
+/** Plugs adapters, disks and network into a machine; the NIC is ours unless `makeNic` makes another. */
+export function plugHardware(scenario: Scenario, bare: BareMachine, makeNic?: MakeNic): Hardware {
+  const { machine, preserved, requiredBlocks } = bare;
   const disks = new Map<string, ScsiDisk>();
   const adapters = scenario.adapters.map((adapter, i) => {
     const chip = ADAPTERS[adapter.type]!.makeChip(machine, adapter.name, adapter.model);
@@ -260,7 +264,7 @@ export function buildHardware(scenario: Scenario, seed: number): Hardware {
     return { scenario: adapter, chip, ...place, disks: own };
   });
   if (!isNetworked(scenario)) return { machine, adapters, disks, preserved };
-  const network = buildNetwork(machine, scenario);
+  const network = buildNetwork(machine, scenario, makeNic);
   const place = placeOf(adapters.length);
   machine.pci.plug(network.chip, place.devfn, place.irq, (line, asserted) => machine.ioApic.setLine(line, asserted));
   return { machine, adapters, disks, preserved, network };

@@ -1,5 +1,6 @@
 // The Ethernet of a trial: the machine's NIC, the host with the dump servers, other people's broadcasts, and whoever sends requests in the
 // server's name. Everything that is random on it comes from streams of the seed, each named by what it decides.
+import type { PciDevice } from "../../emulator/bus/pci.ts";
 import type { Machine } from "../../emulator/cpu/machine.ts";
 import { EthernetSegment, type Station } from "../../emulator/net/ethernet-segment.ts";
 import { PcapngCapture } from "../../emulator/net/pcapng.ts";
@@ -18,7 +19,7 @@ import { CrashFiles, type CrashFile } from "./crash-files.ts";
 export const CLIENT_IP = "192.168.0.7";
 export const SERVER_IP = "192.168.0.1";
 /** Realtek's prefix; locally administered ones for the others. */
-const CLIENT_MAC = Uint8Array.of(0x00, 0xe0, 0x4c, 0x00, 0x00, 0x07);
+export const CLIENT_MAC = Uint8Array.of(0x00, 0xe0, 0x4c, 0x00, 0x00, 0x07);
 export const SERVER_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x01);
 const OTHERS_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x63);
 const SPOOFER_MAC = Uint8Array.of(0x02, 0, 0, 0, 0, 0x66);
@@ -94,7 +95,8 @@ export class ServerHost {
 
 export interface Network {
   readonly segment: EthernetSegment;
-  readonly chip: Rtl8139Chip;
+  /** The machine's NIC, its cable plugged in. */
+  readonly chip: PciDevice;
   readonly host: ServerHost;
   /** Keeps every frame from now on. */
   capture(): PcapngCapture;
@@ -152,15 +154,20 @@ function spoofedRequest({ command, magic }: SpoofScenario, port: number): Uint8A
 export const isNetworked = ({ dump }: Scenario): boolean =>
   dump.dumper === "netdump" || dump.fallback === "netdump" || dumpsLkcdTo(dump, "network");
 
+/** Makes the NIC with this address and plugs its cable in. */
+export type MakeNic = (machine: Machine, segment: EthernetSegment, address: Uint8Array) => PciDevice;
+
+const ownNic: MakeNic = (machine, segment, address) => new Rtl8139Chip(machine, "eth0", segment, address);
+
 /** The segment with everybody on it. The chip is still to be plugged into the machine's bus. */
-export function buildNetwork(machine: Machine, scenario: Scenario): Network {
+export function buildNetwork(machine: Machine, scenario: Scenario, makeNic = ownNic): Network {
   const { network, netdump } = scenario;
   const segment = new EthernetSegment(machine.events, machine.random, "net", {
     ...{ latencyNs: network.latencyNs, bitsPerSecond: network.bitsPerS, lossRate: network.lossFraction },
     ...{ reorderRate: network.reorderFraction, reorderNs: network.reorderDelayNs },
     duplicateRate: network.duplicateFraction,
   });
-  const chip = new Rtl8139Chip(machine, "eth0", segment, CLIENT_MAC.slice());
+  const chip = makeNic(machine, segment, CLIENT_MAC.slice());
   const host = new ServerHost(machine, segment, scenario);
   const { broadcastsPerS } = network;
   if (broadcastsPerS > 0) {

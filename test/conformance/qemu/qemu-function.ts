@@ -10,7 +10,7 @@ import type { QemuMachine } from "./qemu-machine.ts";
 
 /** Between two questions for news, virtual and host time. */
 const NEWS_INTERVAL_NS = 100_000;
-/** How long after a register write an answer is expected. */
+/** What a disk may need. */
 const EXPECT_NS = 20e6;
 /** When nothing has come for so long (host time), virtual time runs free: what waits is the kernel's time limits' business. */
 export const DEFAULT_PATIENCE_MS = 5000;
@@ -35,6 +35,8 @@ export class QemuFunction extends PciDevice {
   readonly devfn: number;
   mischief: Mischief = {};
   patienceMs = DEFAULT_PATIENCE_MS;
+  /** How long after a register write, or a frame, an answer is expected: virtual time. */
+  expectNs = EXPECT_NS;
   /** Called when QEMU has had a turn: what its device sent by another way than memory is there now. */
   afterTurn: () => void = () => {};
   /** Times that the adapter raised its line. */
@@ -163,7 +165,7 @@ export class QemuFunction extends PciDevice {
 
   /** The device was given something a moment ago: a register's new value, a frame. */
   expectAnswer(): void {
-    this.expectUntil = this.host.events.now + EXPECT_NS;
+    this.expectUntil = this.host.events.now + this.expectNs;
     this.expectNews();
   }
 

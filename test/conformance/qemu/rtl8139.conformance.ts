@@ -79,7 +79,7 @@ describe("our driver on QEMU's rtl8139", () => {
     if (!runs) cell.skip(context, `QEMU is missing; "apt-get install -y ${QEMU_PACKAGE}" lets this run`);
   });
   afterAll(async () => {
-    for (const nic of started) await nic.stop().finally(() => nic.remove());
+    for (const { card } of started) await card.stop().finally(() => card.remove());
   });
 
   test("finds the board, reads its address from the EEPROM bit by bit, resets it, and sees the link", () => {
@@ -162,8 +162,8 @@ describe("our driver on QEMU's rtl8139", () => {
     const sizes = Array.from({ length: 24 }, (_, number) => sizeOf(number));
     expect(send(nic, sizes)).toEqual(wanted(sizes));
     expect(receive(nic, sizes)).toEqual(wanted(sizes));
-    await nic.stop();
-    expect(nic.wire.captured().map((frame) => frame.toString("hex"))).toEqual(frames);
+    await nic.card.stop();
+    expect(nic.card.wire.captured().map((frame) => frame.toString("hex"))).toEqual(frames);
     expect(frames).toHaveLength(48);
     cell.exercised("bytes as QEMU's capture has them");
   });
