@@ -50,6 +50,16 @@ describe("after power-on", () => {
 });
 
 describe("transmitting", () => {
+  test("its configuration can be changed only while the transmitter is on", () => {
+    const nic = new SpecNic();
+    const { reset } = RTL_REGISTERS.TCR;
+    nic.write(0x400, RTL.TCR);
+    expect(nic.read(RTL.TCR)).toBe(reset);
+    nic.start(MINE);
+    nic.write(0x400, RTL.TCR);
+    expect(nic.read(RTL.TCR)).toBe((reset & ~0x600) | 0x400);
+  });
+
   test("four descriptors go out in their order, one behind the other, each with TOK and OWN at its last bit", () => {
     const nic = new SpecNic();
     nic.start(MINE);
@@ -77,6 +87,30 @@ describe("transmitting", () => {
     nic.write(0xfff00000, RTL.TSAD0);
     nic.write(100, RTL.TSD0);
     expect(() => nic.advance(1e6)).toThrow("driver erred: transmit of 100 bytes at 0xfff00000");
+  });
+});
+
+describe("the link", () => {
+  test("a pulled cable is a cause, the PHY's registers tell it, and nothing goes either way until it is back", () => {
+    const nic = new SpecNic();
+    nic.start(MINE);
+    const phy = (): number[] => [nic.read(RTL.MSR, 1) & 4, nic.read(RTL.BMSR, 2) & 0x24, nic.read(RTL.CSCR, 2) & 0xc00];
+    expect(phy()).toEqual([0, 0x24, 0x400]);
+    nic.chip.linkUp = false;
+    expect(nic.read(RTL.ISR, 2)).toBe(ISR_BITS.PUN_LinkChg);
+    expect(phy()).toEqual([4, 0, 0x800]);
+    nic.write(ISR_BITS.PUN_LinkChg, RTL.ISR, 2);
+    expect(phy()).toEqual([4, 0, 0]);
+    nic.send(0, frameOf(PEER_ADDRESS, 100, 1));
+    nic.segment.transmit(nic.peer, frameOf(OWN_ADDRESS, 100, 1));
+    nic.advance(1e6);
+    expect([nic.heard, nic.take()]).toEqual([[], undefined]);
+    expect(nic.read(RTL.TSD0) & TSD_BITS.TOK).toBe(TSD_BITS.TOK);
+    nic.chip.linkUp = true;
+    expect(phy()).toEqual([0, 0x24, 0xc00]);
+    nic.segment.transmit(nic.peer, frameOf(OWN_ADDRESS, 100, 2));
+    nic.advance(1e6);
+    expect(nic.take()?.frame).toEqual(frameOf(OWN_ADDRESS, 100, 2));
   });
 });
 

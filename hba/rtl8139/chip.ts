@@ -8,10 +8,13 @@ import { Eeprom93c46 } from "./chip-eeprom.ts";
 import { Receiver, type ReceiverHost } from "./chip-receiver.ts";
 import {
   CONFIG_WRITE_ENABLE,
+  BMSR_BITS,
   CR_BITS,
+  CSCR_BITS,
   EEPROM_BITS,
   EEPROM_PROGRAM,
   ISR_BITS,
+  MSR_BITS,
   RTL,
   RTL_DEVICE,
   RTL_NAMES,
@@ -123,6 +126,12 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
     this.poke(RTL[name], RTL_REGISTERS[name].size, value);
   }
 
+  /** Sets or clears bits of a register. */
+  private change(name: RtlRegister, bits: number, on: boolean): void {
+    const value = this.peek(RTL[name], RTL_REGISTERS[name].size);
+    this.put(name, on ? value | bits : value & ~bits);
+  }
+
   private peek(offset: number, size: number): number {
     if (size === 4) return this.file.getUint32(offset, true);
     return size === 2 ? this.file.getUint16(offset, true) : this.file.getUint8(offset);
@@ -138,7 +147,26 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
   }
 
   receive(frame: Uint8Array, ns: number): void {
-    this.receiver.receive(frame, ns);
+    if (this.linkUp) this.receiver.receive(frame, ns);
+  }
+
+  get linkUp(): boolean {
+    return (this.peek(RTL.MSR, 1) & MSR_BITS.LINKB) === 0;
+  }
+
+  /**
+   * Pulls the cable, or plugs it in again. The PHY's registers tell it, and it is a cause. [data sheet 6.5, 6.12, 6.19]
+   * LinkChange tells it from an underrun, which has the same cause bit; it goes when the cause is acknowledged. [8139too.c looks at it
+   * before it acknowledges; the data sheet does not name it]
+   */
+  set linkUp(up: boolean) {
+    if (up === this.linkUp) return;
+    this.change("MSR", MSR_BITS.LINKB, !up);
+    this.change("BMSR", BMSR_BITS.Link | BMSR_BITS.Negotiated, up);
+    this.put("ANLPAR", up ? RTL_REGISTERS.ANLPAR.reset : 0);
+    this.change("CSCR", CSCR_BITS.LinkOK, up);
+    this.change("CSCR", CSCR_BITS.LinkChange, true);
+    this.raise(ISR_BITS.PUN_LinkChg);
   }
 
   override read(bar: number, offset: number, size: number): number {
@@ -238,6 +266,7 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
         return;
       case RTL.ISR:
         this.isr &= ~value;
+        if ((value & ISR_BITS.PUN_LinkChg) !== 0) this.change("CSCR", CSCR_BITS.LinkChange, false);
         this.updateLine();
         return;
       case RTL.RBSTART:
@@ -245,6 +274,10 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
         break;
       case RTL.RCR:
         this.receiver.config = value & RTL_REGISTERS.RCR.writable;
+        break;
+      case RTL.TCR:
+        // Only with TE on. [QEMU's rtl8139; 8139too.c: "Must enable Tx/Rx before setting transfer thresholds!"]
+        if (!this.txEnabled) return;
         break;
       case RTL.MPC:
         this.receiver.missed = 0;
@@ -349,7 +382,9 @@ export class Rtl8139Chip extends PciDevice implements Station, ReceiverHost {
     }
     const frame = this.txBytes.subarray(0, size);
     host.memory.readBytes(address, frame);
-    host.events.arm(this.txDone, this.segment.transmit(this, frame));
+    // Without a cable it goes nowhere.
+    const gone = this.linkUp ? this.segment.transmit(this, frame) : host.events.now + this.segment.wireNs(size);
+    host.events.arm(this.txDone, gone);
   }
 
   private transmitted(): void {

@@ -83,6 +83,23 @@ describe("8139too", () => {
     });
   });
 
+  test("says that the link is down and up again, as often as the cable is pulled and plugged in", () => {
+    const rig = nicRig();
+    setUp(rig);
+    rig.run(function* () {
+      for (const up of [false, true, false, true]) {
+        rig.chip.linkUp = up;
+        yield* msleep(2);
+      }
+      rig.fromPeer(Uint8Array.of(9));
+      yield* msleep(2);
+    });
+    expect(lines(rig).filter((line) => line.includes("eth0: link"))).toEqual([
+      ...["up", "down", "up", "down", "up"].map((state): unknown => expect.stringContaining(`eth0: link ${state}`)),
+    ]);
+    expect(rig.received).toHaveLength(1);
+  });
+
   test("as in 2.6.9 it leaves interrupts on, whoever called; later versions leave them as they were", () => {
     for (const manners of ["enable", "restore"] as const) {
       const rig = nicRig({ manners });

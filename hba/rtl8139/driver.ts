@@ -34,7 +34,7 @@ import { rtl8139_poll } from "./driver-rx.ts";
 import { struct_rtl8139_private } from "./driver-structs.ts";
 import {
   CR_BITS,
-  CSCR_LINK_CHANGE,
+  CSCR_BITS,
   EEPROM_BITS,
   EEPROM_PROGRAM,
   ISR_BITS,
@@ -246,7 +246,7 @@ const rtl8139_interrupt = kfunc("rtl8139_interrupt", function* (dev: NetDevice) 
   }
   if (!dev.running) chip.writew(0, RTL.IMR);
   else {
-    const link = (status & ISR_BITS.PUN_LinkChg) !== 0 && (chip.readw(RTL.CSCR) & CSCR_LINK_CHANGE) !== 0;
+    const link = (status & ISR_BITS.PUN_LinkChg) !== 0 && (chip.readw(RTL.CSCR) & CSCR_BITS.LinkChange) !== 0;
     const acknowledged = status & ~(RX_ACK_BITS | ISR_BITS.TER);
     if (acknowledged !== 0) chip.writew(acknowledged, RTL.ISR);
     if ((status & RX_ACK_BITS) !== 0 && netif_rx_schedule_prep(dev)) {

@@ -149,7 +149,11 @@ export const RTL_REGISTERS = defineRegisters("rtl8139", {
     bits: { Spd_Set: 0x2000, ANE: 0x1000, RestartAN: 0x0200, Duplex: 0x0100 },
     source: sheet("6.18"),
   },
-  BMSR: { offset: 0x64, size: 2, reset: 0x782d, writable: 0, source: sheet("6.19: link up, negotiated") },
+  BMSR: {
+    ...{ offset: 0x64, size: 2, reset: 0x782d, writable: 0 },
+    bits: { Negotiated: 0x0020, Link: 0x0004 },
+    source: sheet("6.19: link up, negotiated"),
+  },
   ANAR: { offset: 0x66, size: 2, reset: 0x05e1, writable: 0x0de0, source: sheet("6.20") },
   ANLPAR: {
     offset: 0x68,
@@ -188,7 +192,8 @@ export const ISR_BITS = INTERRUPT_BITS;
 export const RCR_BITS = RTL_REGISTERS.RCR.bits;
 export const EEPROM_BITS = RTL_REGISTERS.CR9346.bits;
 export const MSR_BITS = RTL_REGISTERS.MSR.bits;
-export const CSCR_LINK_CHANGE = RTL_REGISTERS.CSCR.bits.LinkChange;
+export const BMSR_BITS = RTL_REGISTERS.BMSR.bits;
+export const CSCR_BITS = RTL_REGISTERS.CSCR.bits;
 /** CR9346 with EEM = 11: the configuration registers may be written; with EEM = 10: the EEPROM's pins are the host's. */
 export const CONFIG_WRITE_ENABLE = 0xc0;
 export const EEPROM_PROGRAM = 0x80;

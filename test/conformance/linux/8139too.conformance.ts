@@ -134,6 +134,20 @@ describe("Linux's 8139too on our RTL8139", () => {
     cell.exercised("a new station address");
   });
 
+  test("notices that the cable is pulled, and that it is plugged in again", (context) => {
+    const l = lab(context);
+    const carrier = (): string => l.expect("sleep 1; cat /sys/class/net/eth0/carrier");
+    l.messages();
+    l.chip.linkUp = false;
+    expect(carrier()).toBe("0");
+    expect(l.messages()).toBe("8139too 0000:00:03.0 eth0: link down");
+    l.chip.linkUp = true;
+    expect(carrier()).toBe("1");
+    expect(l.messages()).toBe("8139too 0000:00:03.0 eth0: link up, 100Mbps, full-duplex, lpa 0x45E1");
+    thereAndBack(l, train([100, 200]));
+    cell.exercised("link down and up");
+  });
+
   test("works through its ports as through its memory", (context) => {
     const l = lab(context);
     l.expect("rmmod 8139too");
