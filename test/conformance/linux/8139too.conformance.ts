@@ -1,7 +1,9 @@
 // Goal: Linux's own driver takes our RTL8139 for the real one. Method: a booted guest loads the unmodified 8139too; another host on our
 // Ethernet pings with it and sends frames that a program in the guest sends back; both sides compare every byte.
-import { afterEach, beforeAll, describe, expect, test, type TestContext } from "vitest";
+import { afterEach, beforeAll, describe, expect, test, vi, type TestContext } from "vitest";
+import { makeEvent } from "../../../emulator/time/events.ts";
 import { conformanceCell } from "../cell.ts";
+import { ISR_BITS } from "../../../hba/rtl8139/registers.ts";
 import { HEADER_BYTES } from "./frame-program.ts";
 import { numberedFrame, returned } from "./lan-peer.ts";
 import { md5 } from "./lab.ts";
@@ -147,6 +149,50 @@ describe("Linux's 8139too on our RTL8139", () => {
     thereAndBack(l, train([100, 200]));
     cell.exercised("link down and up");
   });
+
+  test.for([
+    // Faster than the chip brings a frame to memory: no cable does that.
+    { place: "FIFO", everyNs: 5000, cause: ISR_BITS.FOVW, otherCause: ISR_BITS.RXOVW, late: false },
+    // The interrupt comes when it is too late.
+    { place: "ring", everyNs: 130_000, cause: ISR_BITS.RXOVW, otherCause: ISR_BITS.FOVW, late: true },
+  ])(
+    "counts what its $place has no room for; what it takes is whole",
+    ({ place, everyNs, cause, otherCause, late }, context) => {
+      const l = lab(context);
+      const COUNT = 60;
+      const frames = Array.from({ length: COUNT }, (_, i) => numberedFrame(GUEST_ADDRESS, i, LARGEST));
+      const raise = vi.spyOn(l.chip, "raise");
+      const line = l.chip as unknown as { updateLine(): void };
+      const taken = (): number => l.counter("rx_packets");
+      const missed = (): number => l.counter("rx_missed_errors");
+      const before = [taken(), missed()] as const;
+      let sent = 0;
+      const burst = makeEvent("burst", ({ at }) => {
+        if (sent === 0 && late) vi.spyOn(line, "updateLine").mockImplementation(() => {});
+        if (sent < COUNT) l.chip.receive(frames[sent++]!, at);
+        else {
+          if (late) vi.mocked(line.updateLine).mockRestore();
+          l.chip.raise(0);
+          l.peer.feed([numberedFrame(GUEST_ADDRESS, 0, 60, true)], 1);
+          return;
+        }
+        l.guest.host.events.arm(burst, at + (sent < COUNT ? everyNs : 10_000_000));
+      });
+      l.runFrames(burst);
+      const causes = new Set(raise.mock.calls.map(([bit]) => bit));
+      raise.mockRestore();
+      expect([causes.has(cause), causes.has(otherCause)]).toEqual([true, false]);
+      // Linux has counted each frame, here or there.
+      const lost = missed() - before[1];
+      expect(taken() - before[0]).toBe(COUNT + 1 - lost);
+      expect(lost).toBeGreaterThan(20);
+      const received = l.received().slice(0, -1);
+      expect(received).toHaveLength(COUNT - lost);
+      expect(received.map(hex)).toEqual(received.map((frame) => hex(frames[frame[HEADER_BYTES]!]!)));
+      thereAndBack(l, train([100, 200]));
+      cell.exercised(`${place} overflow: ${lost} of ${COUNT} frames missed, each counted`);
+    },
+  );
 
   test("works through its ports as through its memory", (context) => {
     const l = lab(context);

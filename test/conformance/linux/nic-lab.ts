@@ -2,7 +2,7 @@
 import { EthernetSegment } from "../../../emulator/net/ethernet-segment.ts";
 import { RandomSource } from "../../../emulator/time/random.ts";
 import { Rtl8139Chip } from "../../../hba/rtl8139/chip.ts";
-import { makeEvent } from "../../../emulator/time/events.ts";
+import { makeEvent, type TimerEvent } from "../../../emulator/time/events.ts";
 import { Guest } from "./guest.ts";
 import { GuestLab, SLOT } from "./guest-lab.ts";
 import { GUEST_IP, LanPeer } from "./lan-peer.ts";
@@ -48,13 +48,15 @@ export class NicLab extends GuestLab {
   }
 
   /** Runs the program `frames` while the other host feeds it, `window` frames at a time. What it received is kept. */
-  exchange(frames: readonly Uint8Array[], window: number, limitS = 60): void {
-    const { events } = this.guest.host;
-    events.arm(
-      makeEvent("lan-peer.feed", () => this.peer.feed(frames, window)),
-      this.guest.clock.nowNs() + PROGRAM_STARTS_NS,
-    );
-    this.expect("frames > /tmp/received", limitS);
+  exchange(frames: readonly Uint8Array[], window: number): void {
+    this.runFrames(makeEvent("lan-peer.feed", () => this.peer.feed(frames, window)));
+  }
+
+  /** Runs the program `frames`; `begin` comes when it listens. */
+  runFrames(begin: TimerEvent): void {
+    const { host, clock } = this.guest;
+    host.events.arm(begin, clock.nowNs() + PROGRAM_STARTS_NS);
+    this.expect("frames > /tmp/received", 60);
   }
 
   /** What the program received last. */
