@@ -173,14 +173,14 @@ describe("our driver on QEMU's rtl8139", () => {
       beforeWrite: (_bar, offset, value) => (offset === register ? change(value) : value),
     });
     const SIZES = [100, 200, 300, 400, 500, 600, 700, 800];
-    test.each<[string, "sent" | "received", Mischief]>([
-      ["a length one too small", "sent", at(RTL.TSD0, (value) => value - 1)],
-      ["a descriptor that is not handed over", "sent", at(RTL.TSD0, (value) => value | TSD_BITS.OWN)],
-      ["a read pointer that moves by a word too much", "received", at(RTL.CAPR, (value) => value + 4)],
-      ["a read pointer that is not told", "received", at(RTL.CAPR, () => null)],
-      ["interrupts that are not let through again", "received", at(RTL.IMR, () => 0)],
-      ["an interrupt that gets lost", "received", { interrupt: () => false }],
-    ])("%s", async (_what, way, mischief) => {
+    test.each<[string, "sent" | "received", Mischief, "goes on" | "stays"]>([
+      ["a length one too small", "sent", at(RTL.TSD0, (value) => value - 1), "goes on"],
+      ["a descriptor that is not handed over", "sent", at(RTL.TSD0, (value) => value | TSD_BITS.OWN), "stays"],
+      ["a read pointer that moves by a word too much", "received", at(RTL.CAPR, (value) => value + 4), "goes on"],
+      ["a read pointer that is not told", "received", at(RTL.CAPR, () => null), "goes on"],
+      ["interrupts that are not let through again", "received", at(RTL.IMR, () => 0), "stays"],
+      ["an interrupt that gets lost", "received", { interrupt: () => false }, "stays"],
+    ])("%s", async (_what, way, mischief, after) => {
       const nic = await start();
       buffer = K.bootmem(2048);
       const go = way === "sent" ? send : receive;
@@ -189,6 +189,10 @@ describe("our driver on QEMU's rtl8139", () => {
       nic.fn.patienceMs = 100;
       const got = go(nic, SIZES);
       expect({ got, errors: private_of(nic.device).s.stats.rx_errors }).not.toEqual({ got: wanted(SIZES), errors: 0 });
+      nic.fn.mischief = {};
+      // The driver starts a receiver anew whose ring makes no sense; the others nobody repairs.
+      if (after === "goes on") expect(go(nic, SIZES)).toEqual(wanted(SIZES));
+      cell.exercised("mistakes on the way noticed");
     });
   });
 });
