@@ -224,11 +224,11 @@ const functions = instantiate(runModule, memory) as Record<
 >;
 
 function load(bytes: Uint8Array, pageBytes: number): void {
-  if (bytes.buffer === u8.buffer && bytes.byteOffset === IN) return;
   if (Math.max(bytes.length, pageBytes) > MAX_BYTES) {
     throw new RangeError(`run lengths of ${pageBytes} bytes in ${bytes.length}; a page has at most ${MAX_BYTES}`);
   }
-  u8.set(bytes, IN);
+  // What was put together here need not be copied.
+  if (bytes.buffer !== u8.buffer || bytes.byteOffset !== IN) u8.set(bytes, IN);
 }
 
 /** Where a page of up to 64 KiB, or its run lengths, can be put together: encodeRuns and decodeRuns then need not copy it. */

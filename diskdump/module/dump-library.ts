@@ -132,10 +132,10 @@ export class DumpLibrary implements DumpMode {
   /**
    * A round of poll, delay and update that began at `start` has found nothing. Until something is due the next rounds find
    * nothing either, each in the same time: lets the time of those that end before it pass at once. Same clock, same trace as
-   * one by one (dump-mode.spec.ts). Returns: how many rounds were passed over.
+   * one by one (dump-mode.spec.ts). `dueNs`: when the caller's time is over. Returns: how many rounds were passed over.
    */
-  skipIdleRounds(start: number): number {
-    return this.stepIdlePolls ? 0 : passIdleRounds(start, this.nextTickAt);
+  skipIdleRounds(start: number, dueNs = Infinity): number {
+    return this.stepIdlePolls ? 0 : passIdleRounds(start, Math.min(this.nextTickAt, dueNs));
   }
 
   /** The same with a poll that took `pollNs`, when no whole round fits any more. Returns: whether the next one was passed over. */

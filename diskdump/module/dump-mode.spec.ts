@@ -67,9 +67,12 @@ describe("allowed calls", () => {
     expect(k.reports).toEqual([]);
   });
 
-  test("passing over idle polls changes neither the clock nor the trace", () => {
+  test.each([
+    ["of commands that end", 2_345_678, "complete"],
+    ["of one that takes too long", 100e9, "refused"],
+  ] as const)("passing over idle polls %s changes neither the clock nor the trace", (_which, latencyNs, result) => {
     const ends = [false, true].map((stepIdlePolls) => {
-      const m = dumpMachine({ ramMiB: 24, flatMiB: 12, adapters: [{ latencyNs: 2_345_678 }] });
+      const m = dumpMachine({ ramMiB: 24, flatMiB: 12, adapters: [{ latencyNs }] });
       m.dd.library.stepIdlePolls = stepIdlePolls;
       let polls = 0;
       const { nothingDue } = m.dd.library;
@@ -82,7 +85,7 @@ describe("allowed calls", () => {
       return { polls, seen: [outcome.result, outcome.endedAtNs, m.k.machine.traceHash] };
     });
     expect(ends[0]!.seen).toEqual(ends[1]!.seen);
-    expect(ends[0]!.seen[0]).toBe("complete");
+    expect(ends[0]!.seen[0]).toBe(result);
     expect(ends[0]!.polls).toBeLessThan(ends[1]!.polls / 2);
   });
 

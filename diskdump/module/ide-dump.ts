@@ -119,7 +119,7 @@ const ide_dump_wait = kfunc("ide_dump_wait", function* (id: IdeDump, drive: ide_
     if ((io.inb(IDE_STATUS) & BUSY_STAT) === 0) break;
     if (start > limit) return -EIO;
     if (!library.nothingDue()) yield* diskdump_update(library);
-    else library.skipIdleRounds(start);
+    else library.skipIdleRounds(start, limit);
   }
   for (let limit = cpu.clock + IDE_DUMP_TIMEOUT_NS; ;) {
     const start = cpu.clock;
@@ -127,7 +127,7 @@ const ide_dump_wait = kfunc("ide_dump_wait", function* (id: IdeDump, drive: ide_
     if (OK_STAT(io.inb(IDE_STATUS), good, bad)) return 0;
     if (start > limit) return -EIO;
     if (!library.nothingDue()) yield* diskdump_update(library);
-    else library.skipIdleRounds(start);
+    else library.skipIdleRounds(start, limit);
   }
 });
 

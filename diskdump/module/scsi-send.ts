@@ -95,8 +95,10 @@ export const send_command = kfunc("send_command", function* (library: DumpLibrar
       passed = false;
       if (!library.nothingDue()) yield* diskdump_update(library);
       else if (scmd.done !== undefined) {
-        total += library.skipIdleRounds(start) * POLL_INTERVAL_NS;
-        passed = library.skipIdlePoll(start, pollNs);
+        // The time limit counts rounds: it is so many of this one away.
+        const left = (limit - total) / POLL_INTERVAL_NS;
+        total += library.skipIdleRounds(start, cpu.clock + left * (cpu.clock - start)) * POLL_INTERVAL_NS;
+        passed = total + POLL_INTERVAL_NS < limit && library.skipIdlePoll(start, pollNs);
       }
     }
     // The whole result is 0 for nearly every command: nothing to decide.

@@ -298,6 +298,7 @@ export class PhaseTarget {
   }
 
   private release(task: PortTask): void {
+    if (task.state === "free") return;
     task.release();
     this.busy--;
   }
@@ -438,7 +439,7 @@ export class PhaseTarget {
   }
 
   busReset(): void {
-    for (const task of this.tasks) if (task.state !== "free") this.release(task);
+    for (const task of this.tasks) this.release(task);
     this.returning.length = 0;
     this.task = undefined;
     this.messagesIn.length = 0;

@@ -1,4 +1,5 @@
 // Goal: requests gather, merge, sort, run out and complete as in 2.6.9. Method: a disk that completes by a real interrupt line.
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Running } from "../../emulator/cpu/cpu.ts";
 import { M } from "../abi/ram.ts";
@@ -25,7 +26,7 @@ import {
   blk_stop_queue,
   submit_bio,
 } from "./queue.ts";
-import { READ, REQ_BLOCK_PC, WRITE, blk_rq_map_sg, end_that_request_first } from "./request.ts";
+import { READ, REQ_BLOCK_PC, WRITE, blk_rq_map_sg, end_that_request_first, type Request } from "./request.ts";
 import { requestAt } from "./elevator.ts";
 import { TestDisk, attachTestDisk, type TestDiskOptions } from "./testing.ts";
 
@@ -116,6 +117,36 @@ describe("merging", () => {
       expect(reports).toEqual([]);
     });
   }
+
+  test("counts a request's segments as mapping it will, at whichever end its parts were added, also after a part has ended", () => {
+    // Additions to one request: at the back or the front, and which of eight neighbouring pages; sometimes a sector ends in between.
+    const addition = fc.record({ back: fc.boolean(), page: fc.nat(7), ends: fc.integer({ min: 0, max: 5 }) });
+    const samples = fc.sample(fc.array(addition, { minLength: 4, maxLength: 10 }), { numRuns: 20, seed: 1 });
+    let fewer = 0;
+    for (const additions of samples) {
+      withDisk({}, function* (disk, ended) {
+        disk.stalled = true;
+        disk.queue.maxSegmentSize = 12288;
+        const pages = yield* __get_free_pages(GFP_KERNEL, 3);
+        let [from, to] = [2000, 2000];
+        let rq: Request | undefined;
+        for (const { back, page, ends } of additions) {
+          const sector = back ? to : from - 8;
+          const bio = (yield* bio_alloc(GFP_KERNEL, 1))!;
+          bio_target(bio, lookup_bdev("sda")!, sector, end_io(ended, sector));
+          bio_add_page(bio, virt_to_page(pages + page * 4096), 4096, 0);
+          yield* submit_bio(WRITE, bio);
+          [from, to] = [Math.min(from, sector), Math.max(to, sector + 8)];
+          rq ??= requestAt(disk.queue.s.last_merge)!;
+          expect([rq.s.sector, rq.s.nr_sectors]).toEqual([from, to - from]);
+          expect(rq.s.nr_phys_segments).toBe(blk_rq_map_sg(disk.queue, rq, []));
+          if (rq.s.nr_phys_segments < Math.ceil((to - from) / 8)) fewer++;
+          if (ends === 0 && to - from > 8 && (yield* end_that_request_first(rq, 1, 1)) === 1) from++;
+        }
+      });
+    }
+    expect(fewer).toBeGreaterThan(20);
+  });
 
   test("stops at max_sectors", () => {
     const { disk } = withDisk({ maxSectors: 16 }, function* (_disk, ended) {

@@ -4,6 +4,10 @@ import { cpu } from "../../emulator/cpu/cpu.ts";
 import { K } from "./kernel.ts";
 import { probesArmed } from "./kfunc.ts";
 
+/** Nothing has happened since `start` that could have changed what the next poll finds, and no trigger counts accesses or calls. */
+const quietSince = (start: number): boolean =>
+  K.machine.events.lastFiredAt < start && accessTriggers.armed === 0 && !probesArmed();
+
 /**
  * A round of polling that began at `start` (this CPU's clock) has found nothing. Until something is due the next rounds find
  * nothing either, each in the same time: lets the time of those that end before it pass at once. Same clock, same trace as one by one.
@@ -12,12 +16,10 @@ import { probesArmed } from "./kfunc.ts";
  * Returns: how many rounds were passed over.
  */
 export function passIdleRounds(start: number, dueNs: number): number {
+  if (!quietSince(start)) return 0;
   const c = cpu;
-  const { events } = K.machine;
-  // What happened since `start` may have changed what the next poll finds, and triggers count calls and accesses.
-  if (events.lastFiredAt >= start || accessTriggers.armed > 0 || probesArmed()) return 0;
   // Another CPU that still runs comes first when its time has come.
-  const due = Math.min(events.nextAt, dueNs, c.landAt, c.horizon);
+  const due = Math.min(K.machine.events.nextAt, dueNs, c.landAt, c.horizon);
   const round = c.clock - start;
   const rounds = Math.ceil((due - c.clock) / round) - 1;
   if (!(rounds > 0) || due === Infinity) return 0;
@@ -30,11 +32,10 @@ export function passIdleRounds(start: number, dueNs: number): number {
  * ends before anything is due. Lets its time pass; the caller goes on with what follows the poll. Returns: whether it did.
  */
 export function passIdlePoll(start: number, pollNs: number): boolean {
+  if (!quietSince(start)) return false;
   const c = cpu;
-  const { events } = K.machine;
-  if (events.lastFiredAt >= start || accessTriggers.armed > 0 || probesArmed()) return false;
   const end = c.clock + pollNs;
-  if (!(end < events.nextAt && end < c.landAt && end < c.horizon)) return false;
+  if (!(end < K.machine.events.nextAt && end < c.landAt && end < c.horizon)) return false;
   c.clock = end;
   return true;
 }

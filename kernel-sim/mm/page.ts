@@ -127,8 +127,9 @@ export function test_and_clear_page_flag(page: number, flag: number): boolean {
 export const flagsAt = (offset: number): number => peek32(offset + K.pages.at.flags + wordLow());
 export const countAt = (offset: number): number => peek32(offset + K.pages.at._count) | 0;
 
-/** Neither is -1 an offset: what structPagesAt() found are zeroes only, or it found that they do not lie together. */
+/** Instead of an offset: all of them are zero and take no memory. */
 export const ALL_ZERO = -1;
+/** Instead of an offset: they do not lie in one frame. */
 export const APART = -2;
 
 /** Slab offset of `count` struct pages from `page` on, for who looks at many of them: one look-up for all. */

@@ -31,7 +31,7 @@ export const dump_overlay_sequencer = kfunc("dump_overlay_sequencer", function* 
     for (const { first, count } of lkcd.ram) {
       for (let pfn = first; pfn < first + count && error === 0; pfn++) {
         step(LOOK_NS);
-        // A page is a frame: this method is for pages of 4 KiB only (tools/scenario/check.ts).
+        // A page is a frame: a scenario with larger pages is refused.
         if (kindOf(pfn, 1) !== kind) continue;
         if (save) {
           for (let left = packNs; left > 0; left -= PIECE_NS) {
