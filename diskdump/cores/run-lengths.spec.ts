@@ -2,7 +2,7 @@
 // beside it, on pages made of runs and on pages and run lengths of anything.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decodeRuns, encodeRuns } from "./run-lengths.ts";
+import { decodeRuns, encodeRuns, roomToPack } from "./run-lengths.ts";
 
 function plainlyEncoded(page: Uint8Array): number[] | undefined {
   const out: number[] = [];
@@ -80,4 +80,11 @@ describe("run lengths", () => {
     expect(Buffer.from(back).equals(page)).toBe(true);
     expect(() => encodeRuns(new Uint8Array(65537))).toThrow("a page has at most 65536");
   });
+});
+
+test("a page of more than 64 KiB is refused, also where it need not be copied", () => {
+  const large = new Uint8Array(65537);
+  expect(() => encodeRuns(large)).toThrow(/a page has at most 65536/);
+  expect(() => encodeRuns(roomToPack(65537))).toThrow(/a page has at most 65536/);
+  expect(() => decodeRuns(roomToPack(10), large)).toThrow(/run lengths of 65537 bytes in 10; a page has at most 65536/);
 });
