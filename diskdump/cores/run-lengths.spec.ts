@@ -57,6 +57,32 @@ describe("run lengths", () => {
     );
   });
 
+  test("are the rule's also where a page begins badly, and the whole is counted before it is packed", () => {
+    const beginning = fc.constantFrom([0, 1], [0, 0, 1], [1, 2], [0, 3, 3, 3]);
+    fc.assert(
+      fc.property(beginning, pieces, fc.integer({ min: 0, max: 255 }), (period, rest, behind) => {
+        roomToPack(65536).fill(behind);
+        const whole = Buffer.concat([Buffer.alloc(256, Uint8Array.from(period)), rest, Buffer.alloc(15, 7)]);
+        const page = new Uint8Array(whole.subarray(0, whole.length & ~15));
+        const packed = encodeRuns(page);
+        expect(packed && [...packed]).toEqual(plainlyEncoded(page));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("of a page whose runs save exactly what its lone zeroes cost, or one byte more, are what the rule says", () => {
+    // Behind the page stands what would be one more lone zero.
+    roomToPack(1024).fill(5);
+    roomToPack(1024)[512] = 0;
+    for (let saved = 120; saved < 136; saved++) {
+      const page = new Uint8Array(512).map((_, i) => (i < 256 ? 1 - (i % 2) : i));
+      page.fill(9, 300, 303 + saved);
+      const packed = encodeRuns(page);
+      expect(packed && [...packed]).toEqual(plainlyEncoded(page));
+    }
+  });
+
   test("of anything are decoded or refused, as the rule has it", () => {
     const anything = fc.oneof(fc.uint8Array({ maxLength: 200 }), pieces);
     fc.assert(

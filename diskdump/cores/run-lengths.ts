@@ -9,6 +9,8 @@ const MAX_BYTES = 65536;
 /** A vector that begins within a page reaches beyond its end, and so may a store. */
 const SLACK = 64;
 const IN = 0;
+/** Whether a page's beginning gets shorter says whether it is worth counting what the whole would. */
+const PROBE_BYTES = 256;
 const OUT = IN + MAX_BYTES + SLACK;
 const MEMORY_BYTES = OUT + MAX_BYTES + 2 * SLACK;
 
@@ -134,6 +136,27 @@ const returnAtEnd = (isTooLong: readonly number[]): number[] => [
   ...wasm.ifThen([...wasm.i32(TOO_LONG), ...wasm.get(TO), ...isTooLong, ...wasm.select, ...wasm.return]),
 ];
 
+/** Zero bytes among those from AT + `offset` on. */
+const zeroesFrom = (offset: number): number[] => [...vectorAt(AT, IN + offset), ...zeroes, ...wasm.i8x16Eq];
+const sameAs = (offset: number): number[] => [...wasm.get(VECTOR), ...vectorAt(AT, IN + offset), ...wasm.i8x16Eq];
+const lanesOf = (mask: readonly number[]): number[] => [...mask, ...wasm.i8x16Bitmask, ...wasm.i32Popcnt];
+
+/**
+ * Adds to COUNT what a vector's bytes cost: 1 for each zero or two zeroes by themselves, found from the byte before; saves 1 for each first of
+ * four of a kind, which is at least what a longer run saves.
+ */
+const countCosts: number[] = [
+  ...[...vectorAt(AT, IN), ...wasm.set(VECTOR)],
+  ...wasm.get(COUNT),
+  ...lanesOf([
+    ...[...zeroesFrom(1), ...zeroesFrom(0), ...wasm.v128AndNot],
+    ...[...zeroesFrom(2), ...zeroesFrom(3), ...wasm.v128And, ...wasm.v128AndNot],
+  ]),
+  ...wasm.i32Add,
+  ...lanesOf([...sameAs(1), ...sameAs(2), ...wasm.v128And, ...sameAs(3), ...wasm.v128And]),
+  ...[...wasm.i32Sub, ...wasm.set(COUNT)],
+];
+
 const runModule = new WebAssembly.Module(
   emitModule([
     {
@@ -182,6 +205,21 @@ const runModule = new WebAssembly.Module(
       ],
     },
     {
+      // (bytes in, a multiple of 16; -) -> how many more bytes the run lengths have, at least, give or take one at the page's end.
+      name: "growth",
+      params: [I32, I32],
+      result: I32,
+      locals: [I32, I32, I32, I32, I32, V128],
+      body: [
+        ...wasm.loop([
+          ...countCosts,
+          ...add(AT, wasm.i32(16)),
+          ...[...isLess(wasm.get(AT), wasm.get(LENGTH)), ...wasm.brIf(0)],
+        ]),
+        ...wasm.get(COUNT),
+      ],
+    },
+    {
       // (bytes in, room) -> bytes out, TOO_LONG or BROKEN_OFF.
       name: "decode",
       params: [I32, I32],
@@ -219,7 +257,7 @@ const runModule = new WebAssembly.Module(
 const memory = new WebAssembly.Memory({ initial: Math.ceil(MEMORY_BYTES / 65536) });
 const u8 = new Uint8Array(memory.buffer);
 const functions = instantiate(runModule, memory) as Record<
-  "encode" | "decode",
+  "encode" | "growth" | "decode",
   (length: number, room: number) => number
 >;
 
@@ -236,10 +274,19 @@ export const roomToPack = (bytes: number): Uint8Array => u8.subarray(IN, IN + by
 
 /** Returns the page as run lengths, valid until the next call of either function; undefined when they are not fewer bytes. */
 export function encodeRuns(page: Uint8Array): Uint8Array | undefined {
-  load(page, page.length);
-  const length = functions.encode(page.length, 0);
-  return length === TOO_LONG ? undefined : u8.subarray(OUT, OUT + length);
+  const { length } = page;
+  load(page, length);
+  if (isHopeless(length)) return undefined;
+  const packed = functions.encode(length, 0);
+  return packed === TOO_LONG ? undefined : u8.subarray(OUT, OUT + packed);
 }
+
+/** Counting costs an eighth of packing what does not get shorter: pointers, where zeroes stand in ones and twos. */
+const isHopeless = (length: number): boolean =>
+  length % 16 === 0 &&
+  length > PROBE_BYTES &&
+  functions.encode(PROBE_BYTES, 0) === TOO_LONG &&
+  functions.growth(length, 0) > 0;
 
 /** Fills `into` from run lengths. Returns what is wrong with them, or undefined. */
 export function decodeRuns(packed: Uint8Array, into: Uint8Array): string | undefined {

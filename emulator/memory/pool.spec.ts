@@ -82,3 +82,21 @@ test("after a reset the slab hands out the same slots, and the flat window is ze
   expect(pool.u8[100]).toBe(0);
   expect([pool.allocate(), pool.allocate()]).toEqual(first);
 });
+
+test("lasting frames keep their contents and the slab as their owner over a reset, and are never handed out", () => {
+  const pool = new PagePool(FRAME_SIZE, 2 ** 17);
+  const first = pool.allocateLasting(4);
+  for (let i = 0; i < 4; i++) pool.u32[((first + i) * FRAME_SIZE) / 4] = 7 + i;
+  pool.share(first);
+  pool.share(first + 3);
+  pool.reset();
+  expect(pool.share(first)).toBe(first);
+  expect(pool.isShared(first)).toBe(true);
+  pool.release(first);
+  expect(pool.isShared(first)).toBe(false);
+  const others = Array.from({ length: 32 - 1 - 4 }, () => pool.allocate());
+  expect(others.some((slot) => slot >= first && slot < first + 4)).toBe(false);
+  expect(() => pool.allocate()).toThrow(/all 32 page frames/);
+  expect(() => pool.allocateLasting(1)).toThrow(/all 32 page frames/);
+  expect(Array.from({ length: 4 }, (_, i) => pool.u32[((first + i) * FRAME_SIZE) / 4])).toEqual([7, 8, 9, 10]);
+});

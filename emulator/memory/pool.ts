@@ -35,6 +35,8 @@ export class PagePool {
   private freeTop = 0;
   private nextFresh: number;
   private readonly slotCount: number;
+  /** Where the lasting frames begin: they are taken from the slab's end. */
+  private firstLasting: number;
   /** The largest number of slots in use at one time since the last reset. */
   peakSlots = 0;
   private usedSlots = 0;
@@ -58,6 +60,7 @@ export class PagePool {
     this.owners = new Uint16Array(this.slotCount);
     this.freeSlots = new Int32Array(this.slotCount);
     this.nextFresh = this.flatPages;
+    this.firstLasting = this.slotCount;
   }
 
   /** A frame of our own with undefined contents. Throws when the slab is full. */
@@ -66,16 +69,29 @@ export class PagePool {
     if (this.freeTop > 0) slot = this.freeSlots[--this.freeTop]!;
     else {
       slot = this.nextFresh;
-      if (slot >= this.slotCount) {
-        throw new Error(
-          `page pool: all ${this.slotCount} page frames (${(this.slotCount * FRAME_SIZE) / 2 ** 20} MiB) are in use; touch less memory per machine`,
-        );
-      }
+      if (slot >= this.firstLasting) this.throwFull();
       this.nextFresh = slot + 1;
     }
     this.owners[slot] = 1;
     if (++this.usedSlots > this.peakSlots) this.peakSlots = this.usedSlots;
     return slot;
+  }
+
+  /**
+   * The first of `count` frames in a row that outlast `reset`, with undefined contents: for what is the same on each machine that
+   * the slab serves. The slab stays their owner, so a machine that writes to one gets a copy. Throws when the slab is full.
+   */
+  allocateLasting(count: number): number {
+    const first = this.firstLasting - count;
+    if (first < this.nextFresh) this.throwFull();
+    this.owners.fill(1, first, this.firstLasting);
+    return (this.firstLasting = first);
+  }
+
+  private throwFull(): never {
+    throw new Error(
+      `page pool: all ${this.slotCount} page frames (${(this.slotCount * FRAME_SIZE) / 2 ** 20} MiB) are in use; touch less memory per machine`,
+    );
   }
 
   /** A frame of our own, all zeroes. */
@@ -110,9 +126,13 @@ export class PagePool {
   /** A fresh frame with the same contents. */
   copyOf(slot: number): number {
     const copy = this.allocate();
-    const from = slot * FRAME_SIZE;
-    this.u8.copyWithin(copy * FRAME_SIZE, from, from + FRAME_SIZE);
+    this.copy(slot, copy);
     return copy;
+  }
+
+  /** Overwrites the frame `to` with the contents of `from`. */
+  copy(from: number, to: number): void {
+    this.u8.copyWithin(to * FRAME_SIZE, from * FRAME_SIZE, (from + 1) * FRAME_SIZE);
   }
 
   /** The bytes of a frame, as a view on the slab. */
@@ -135,11 +155,12 @@ export class PagePool {
     return true;
   }
 
-  /** Forgets every owner and zeroes the flat window: the slab is as new for the next machine, without new page faults. Its stores are dead. */
+  /** Forgets every owner but itself and zeroes the flat window: the slab is as new for the next machine, without new page faults. Its stores are dead. */
   reset(): void {
     this.tables.takeBack();
     this.u8.fill(0, 0, this.flatPages * FRAME_SIZE);
     this.owners.fill(0, 0, this.nextFresh);
+    this.owners.fill(1, this.firstLasting);
     this.freeTop = 0;
     this.nextFresh = this.flatPages;
     this.usedSlots = 0;

@@ -59,6 +59,7 @@ export const wasm = {
   i32GtU: [0x4b],
   i32GeU: [0x4f],
   i32Ctz: [0x68],
+  i32Popcnt: [0x69],
   i32Add: [0x6a],
   i32Sub: [0x6b],
   i32Mul: [0x6c],
@@ -94,6 +95,8 @@ export const wasm = {
   i32x4Add: simd(174),
   i32x4Mul: simd(181),
   v128And: simd(78),
+  /** The first vector's bits that are not set in the second. */
+  v128AndNot: simd(79),
   v128Or: simd(80),
   v128Xor: simd(81),
   v128AnyTrue: simd(83),
