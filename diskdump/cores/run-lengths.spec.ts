@@ -2,7 +2,8 @@
 // beside it, on pages made of runs and on pages and run lengths of anything.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decodeRuns, encodeRuns, roomToPack } from "./run-lengths.ts";
+import { FRAME_SIZE, PagePool } from "../../emulator/memory/pool.ts";
+import { decodeRuns, encodeRuns, roomToPack, runLengthsIn } from "./run-lengths.ts";
 
 function plainlyEncoded(page: Uint8Array): number[] | undefined {
   const out: number[] = [];
@@ -113,4 +114,36 @@ test("a page of more than 64 KiB is refused, also where it need not be copied", 
   expect(() => encodeRuns(large)).toThrow(/a page has at most 65536/);
   expect(() => encodeRuns(roomToPack(65537))).toThrow(/a page has at most 65536/);
   expect(() => decodeRuns(roomToPack(10), large)).toThrow(/run lengths of 65537 bytes in 10; a page has at most 65536/);
+});
+
+describe("run lengths in a slab", () => {
+  test("pack a page where it lies, leave it and its neighbours as they are, and are the same as those of a copy", () => {
+    const pool = new PagePool(FRAME_SIZE, 2 ** 20);
+    const runs = runLengthsIn(pool);
+    const first = pool.allocate();
+    for (let i = 1; i < 6; i++) expect(pool.allocate()).toBe(first + i);
+    const around = pool.u8.subarray(first * FRAME_SIZE, (first + 6) * FRAME_SIZE);
+    const page = around.subarray(FRAME_SIZE, 5 * FRAME_SIZE);
+    fc.assert(
+      fc.property(pieces, fc.nat(255), (contents, filler) => {
+        around.fill(filler);
+        page.set(contents.subarray(0, page.length));
+        const before = Buffer.from(around);
+        const packed = runs.encode(page);
+        expect(packed && Buffer.from(packed)).toEqual(Buffer.from(encodeRuns(page.slice())!));
+        expect(before.equals(around)).toBe(true);
+        const back = new Uint8Array(page.length);
+        expect(runs.decode(packed!, back)).toBeUndefined();
+        expect(Buffer.from(back).equals(page)).toBe(true);
+      }),
+    );
+  });
+
+  test("read a page at the slab's very end, behind which no vector can be loaded", () => {
+    const pool = new PagePool(FRAME_SIZE, 2 ** 20);
+    const last = pool.bytes(pool.allocateLasting(1));
+    expect(last.byteOffset + last.length).toBe(pool.u8.length);
+    last.fill(3, 100);
+    expect(runLengthsIn(pool).encode(last)).toEqual(encodeRuns(last.slice())!.slice());
+  });
 });

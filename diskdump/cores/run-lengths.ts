@@ -2,27 +2,29 @@
 //
 // 0 0 is one zero byte, 0 n v is n + 1 times v, any other byte is itself (the rule of crash's lkcd_common.c). Both functions copy
 // sixteen bytes on trust and look afterwards how many of them stood for themselves: what was copied too much is written over.
+import { FRAME_SIZE, type PagePool } from "../../emulator/memory/pool.ts";
 import { emitModule, I32, instantiate, V128, wasm } from "../../emulator/memory/wasm-emitter.ts";
 
 /** The largest page, ia64's. */
 const MAX_BYTES = 65536;
 /** A vector that begins within a page reaches beyond its end, and so may a store. */
 const SLACK = 64;
-const IN = 0;
-/** Whether a page's beginning gets shorter says whether it is worth counting what the whole would. */
+/** A page whose beginning gets no shorter is worth counting before it is packed. */
 const PROBE_BYTES = 256;
-const OUT = IN + MAX_BYTES + SLACK;
-const MEMORY_BYTES = OUT + MAX_BYTES + 2 * SLACK;
+/** From the room's beginning: a page, or its run lengths, and what is made of it. */
+const OUT = MAX_BYTES + SLACK;
+/** Bytes of memory that run lengths need to themselves. */
+export const ROOM_BYTES = OUT + MAX_BYTES + 2 * SLACK;
 
 /** What the functions return instead of a length. */
 const TOO_LONG = -1;
 const BROKEN_OFF = -2;
 
-// Locals. 0 bytes in the source; `decode` has ROOM as its second parameter.
-const LENGTH = 0;
-const ROOM = 1;
-const AT = 2;
-const TO = 3;
+// Locals, addresses but for the last six: where the source goes on and ends, where the output goes on and must have ended.
+const AT = 0;
+const SOURCE_END = 1;
+const TO = 2;
+const LIMIT = 3;
 const END = 4;
 const COUNT = 5;
 const VALUE = 6;
@@ -43,7 +45,7 @@ const zeroes = wasm.v128Const([0, 0, 0, 0]);
 const put = (offset: number, value: readonly number[]): number[] => [
   ...wasm.get(TO),
   ...value,
-  ...wasm.i32Store8(OUT + offset),
+  ...wasm.i32Store8(offset),
 ];
 const isLess = (a: readonly number[], b: readonly number[]): number[] => [...a, ...b, ...wasm.i32LtU];
 const notLess = (a: readonly number[], b: readonly number[]): number[] => [...a, ...b, ...wasm.i32GeU];
@@ -60,23 +62,23 @@ const lanesBefore = (mask: readonly number[]): number[] => [
 const putRun = (value: readonly number[], count: readonly number[]): number[] => [
   ...wasm.get(TO),
   ...[...count, ...wasm.i32(1), ...wasm.i32Sub, ...wasm.i32(8), ...wasm.i32Shl],
-  ...[...value, ...wasm.i32(16), ...wasm.i32Shl, ...wasm.i32Add, ...wasm.i32Store(OUT)],
+  ...[...value, ...wasm.i32(16), ...wasm.i32Shl, ...wasm.i32Add, ...wasm.i32Store(0)],
   ...add(TO, [...isMore(count, wasm.i32(1)), ...wasm.i32(2), ...wasm.i32Add]),
 ];
 
 /** Copies bytes that stand for themselves up to the first zero, or to where fewer than sixteen are left. */
 const copyLiterals = wasm.block(
   wasm.loop([
-    ...[...wasm.get(AT), ...wasm.i32(16), ...wasm.i32Add, ...wasm.get(LENGTH), ...wasm.i32GtU, ...wasm.brIf(1)],
-    ...[...wasm.get(TO), ...vectorAt(AT, IN), ...wasm.v128Store(OUT)],
-    ...[...vectorAt(AT, IN), ...zeroes, ...wasm.i8x16Eq, ...wasm.i8x16Bitmask, ...wasm.tee(COUNT)],
+    ...[...wasm.get(AT), ...wasm.i32(16), ...wasm.i32Add, ...wasm.get(SOURCE_END), ...wasm.i32GtU, ...wasm.brIf(1)],
+    ...[...wasm.get(TO), ...vectorAt(AT, 0), ...wasm.v128Store(0)],
+    ...[...vectorAt(AT, 0), ...zeroes, ...wasm.i8x16Eq, ...wasm.i8x16Bitmask, ...wasm.tee(COUNT)],
     ...wasm.ifThen([
       ...lanesBefore(wasm.get(COUNT)),
       ...[...wasm.set(COUNT), ...add(AT, wasm.get(COUNT)), ...add(TO, wasm.get(COUNT)), ...wasm.br(2)],
     ]),
     // A step of its own, because sixteen is known before the vector is.
     ...[...add(AT, wasm.i32(16)), ...add(TO, wasm.i32(16))],
-    ...[...isMore(wasm.get(TO), wasm.get(ROOM)), ...wasm.i32Eqz, ...wasm.brIf(0)],
+    ...[...isMore(wasm.get(TO), wasm.get(LIMIT)), ...wasm.i32Eqz, ...wasm.brIf(0)],
     ...give(TOO_LONG),
   ]),
 );
@@ -87,7 +89,7 @@ const passOver = (local: number): number[] => [
 ];
 /** From `depth` levels within the loop over vectors: to its next round, unless the page has become no shorter. */
 const nextVector = (depth: number): number[] => [
-  ...[...isLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.brIf(depth)],
+  ...[...isLess(wasm.get(TO), wasm.get(LIMIT)), ...wasm.brIf(depth)],
   ...give(TOO_LONG),
 ];
 
@@ -98,23 +100,23 @@ const nextVector = (depth: number): number[] => [
  */
 const encodeVectors = wasm.block(
   wasm.loop([
-    ...[...wasm.get(AT), ...wasm.i32(19), ...wasm.i32Add, ...wasm.get(LENGTH), ...wasm.i32GtU, ...wasm.brIf(1)],
-    ...[...vectorAt(AT, IN), ...wasm.tee(VECTOR)],
+    ...[...wasm.get(AT), ...wasm.i32(19), ...wasm.i32Add, ...wasm.get(SOURCE_END), ...wasm.i32GtU, ...wasm.brIf(1)],
+    ...[...vectorAt(AT, 0), ...wasm.tee(VECTOR)],
     // Special is a zero, and the first of four of a kind.
-    ...[...vectorAt(AT, IN + 1), ...wasm.i8x16Eq],
-    ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 2), ...wasm.i8x16Eq, ...wasm.v128And],
-    ...[...wasm.get(VECTOR), ...vectorAt(AT, IN + 3), ...wasm.i8x16Eq, ...wasm.v128And],
+    ...[...vectorAt(AT, 1), ...wasm.i8x16Eq],
+    ...[...wasm.get(VECTOR), ...vectorAt(AT, 2), ...wasm.i8x16Eq, ...wasm.v128And],
+    ...[...wasm.get(VECTOR), ...vectorAt(AT, 3), ...wasm.i8x16Eq, ...wasm.v128And],
     ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq, ...wasm.v128Or],
     ...[...wasm.i8x16Bitmask, ...wasm.tee(SPECIALS), ...wasm.i32Eqz],
     ...wasm.ifThen([
-      ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(OUT)],
+      ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(0)],
       ...[...add(AT, wasm.i32(16)), ...add(TO, wasm.i32(16)), ...nextVector(1)],
     ]),
     ...[...wasm.get(VECTOR), ...zeroes, ...wasm.i8x16Eq, ...wasm.i8x16Bitmask, ...wasm.set(ZEROES)],
     // The bit behind the last byte: what is left is 1 at the vector's end.
     ...[...wasm.get(SPECIALS), ...wasm.i32(0x10000), ...wasm.i32Or, ...wasm.set(SPECIALS)],
     ...wasm.loop([
-      ...[...wasm.get(TO), ...vectorAt(AT, IN), ...wasm.v128Store(OUT)],
+      ...[...wasm.get(TO), ...vectorAt(AT, 0), ...wasm.v128Store(0)],
       ...[...wasm.get(SPECIALS), ...wasm.i32Ctz, ...wasm.set(COUNT)],
       ...[...add(AT, wasm.get(COUNT)), ...add(TO, wasm.get(COUNT)), ...passOver(SPECIALS), ...passOver(ZEROES)],
       ...[...wasm.get(SPECIALS), ...wasm.i32(1), ...wasm.i32Eq, ...wasm.ifThen(nextVector(2))],
@@ -122,7 +124,7 @@ const encodeVectors = wasm.block(
       ...[...wasm.i32Eqz, ...wasm.brIf(2), ...passOver(SPECIALS), ...passOver(ZEROES)],
       ...[...wasm.get(SPECIALS), ...wasm.i32(1), ...wasm.i32Eq],
       ...wasm.ifThen([
-        ...[...wasm.get(AT), ...wasm.get(COUNT), ...wasm.i32Add, ...wasm.i32Load8(IN), ...wasm.i32Eqz, ...wasm.brIf(3)],
+        ...[...wasm.get(AT), ...wasm.get(COUNT), ...wasm.i32Add, ...wasm.i32Load8(0), ...wasm.i32Eqz, ...wasm.brIf(3)],
         ...[...putRun(wasm.i32(0), wasm.get(COUNT)), ...add(AT, wasm.get(COUNT)), ...nextVector(2)],
       ]),
       ...[...putRun(wasm.i32(0), wasm.get(COUNT)), ...add(AT, wasm.get(COUNT)), ...wasm.br(0)],
@@ -132,13 +134,13 @@ const encodeVectors = wasm.block(
 
 /** At the end of the source: returns the bytes that were made of it, or that they are too many. */
 const returnAtEnd = (isTooLong: readonly number[]): number[] => [
-  ...notLess(wasm.get(AT), wasm.get(LENGTH)),
+  ...notLess(wasm.get(AT), wasm.get(SOURCE_END)),
   ...wasm.ifThen([...wasm.i32(TOO_LONG), ...wasm.get(TO), ...isTooLong, ...wasm.select, ...wasm.return]),
 ];
 
 /** Zero bytes among those from AT + `offset` on. */
-const zeroesFrom = (offset: number): number[] => [...vectorAt(AT, IN + offset), ...zeroes, ...wasm.i8x16Eq];
-const sameAs = (offset: number): number[] => [...wasm.get(VECTOR), ...vectorAt(AT, IN + offset), ...wasm.i8x16Eq];
+const zeroesFrom = (offset: number): number[] => [...vectorAt(AT, offset), ...zeroes, ...wasm.i8x16Eq];
+const sameAs = (offset: number): number[] => [...wasm.get(VECTOR), ...vectorAt(AT, offset), ...wasm.i8x16Eq];
 const lanesOf = (mask: readonly number[]): number[] => [...mask, ...wasm.i8x16Bitmask, ...wasm.i32Popcnt];
 
 /**
@@ -146,7 +148,7 @@ const lanesOf = (mask: readonly number[]): number[] => [...mask, ...wasm.i8x16Bi
  * four of a kind, which is at least what a longer run saves.
  */
 const countCosts: number[] = [
-  ...[...vectorAt(AT, IN), ...wasm.set(VECTOR)],
+  ...[...vectorAt(AT, 0), ...wasm.set(VECTOR)],
   ...wasm.get(COUNT),
   ...lanesOf([
     ...[...zeroesFrom(1), ...zeroesFrom(0), ...wasm.v128AndNot],
@@ -160,90 +162,90 @@ const countCosts: number[] = [
 const runModule = new WebAssembly.Module(
   emitModule([
     {
-      // (bytes in, -) -> bytes out, or TOO_LONG when those would not be fewer.
+      // -> where the output ends, or TOO_LONG when that is not before the limit.
       name: "encode",
-      params: [I32, I32],
+      params: [I32, I32, I32, I32],
       result: I32,
-      locals: [I32, I32, I32, I32, I32, V128, I32, I32],
+      locals: [I32, I32, I32, V128, I32, I32],
       body: [
         ...wasm.loop([
           ...encodeVectors,
-          ...returnAtEnd(notLess(wasm.get(TO), wasm.get(LENGTH))),
-          ...[...byteAt(AT, IN), ...wasm.set(VALUE)],
+          ...returnAtEnd(notLess(wasm.get(TO), wasm.get(LIMIT))),
+          ...[...byteAt(AT, 0), ...wasm.set(VALUE)],
           ...[...wasm.get(VALUE), ...wasm.i8x16Splat, ...wasm.set(VECTOR)],
           ...[...wasm.get(AT), ...wasm.set(END)],
           // At most 256 bytes: the sixteenth vector ends there.
           ...wasm.loop([
             ...lanesBefore([
-              ...[...vectorAt(END, IN), ...wasm.get(VECTOR), ...wasm.i8x16Eq, ...wasm.i8x16Bitmask],
+              ...[...vectorAt(END, 0), ...wasm.get(VECTOR), ...wasm.i8x16Eq, ...wasm.i8x16Bitmask],
               ...[...wasm.i32(0xffff), ...wasm.i32Xor],
             ]),
             ...[...wasm.set(COUNT), ...add(END, wasm.get(COUNT))],
             ...notLess(wasm.get(COUNT), wasm.i32(16)),
             ...wasm.ifThen([
               ...[...wasm.get(END), ...wasm.get(AT), ...wasm.i32Sub, ...wasm.i32(256), ...wasm.i32LtU],
-              ...wasm.ifThen([...isLess(wasm.get(END), wasm.get(LENGTH)), ...wasm.brIf(2)]),
+              ...wasm.ifThen([...isLess(wasm.get(END), wasm.get(SOURCE_END)), ...wasm.brIf(2)]),
             ]),
           ]),
           // What lies behind the page may go on like it.
-          ...isMore(wasm.get(END), wasm.get(LENGTH)),
-          ...wasm.ifThen([...wasm.get(LENGTH), ...wasm.set(END)]),
+          ...isMore(wasm.get(END), wasm.get(SOURCE_END)),
+          ...wasm.ifThen([...wasm.get(SOURCE_END), ...wasm.set(END)]),
           ...[...wasm.get(END), ...wasm.get(AT), ...wasm.i32Sub, ...wasm.set(COUNT)],
           ...wasm.block([
             // A run pays from four on, except of zeroes.
             ...[...wasm.get(COUNT), ...wasm.i32(4), ...wasm.i32(0), ...wasm.get(VALUE), ...wasm.select, ...wasm.i32LtU],
             ...wasm.ifThen([
-              ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(OUT)],
+              ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(0)],
               ...[...add(TO, wasm.get(COUNT)), ...wasm.br(1)],
             ]),
             ...putRun(wasm.get(VALUE), wasm.get(COUNT)),
           ]),
           ...[...wasm.get(END), ...wasm.set(AT)],
-          ...[...isLess(wasm.get(TO), wasm.get(LENGTH)), ...wasm.brIf(0)],
+          ...[...isLess(wasm.get(TO), wasm.get(LIMIT)), ...wasm.brIf(0)],
         ]),
         ...wasm.i32(TOO_LONG),
       ],
     },
     {
-      // (bytes in, a multiple of 16; -) -> how many more bytes the run lengths have, at least, give or take one at the page's end.
+      // Of a multiple of 16 bytes -> how many more the run lengths are, at least; one too many when a lone zero ends the page.
       name: "growth",
-      params: [I32, I32],
+      params: [I32, I32, I32, I32],
       result: I32,
-      locals: [I32, I32, I32, I32, I32, V128],
+      locals: [I32, I32, I32, V128],
       body: [
         ...wasm.loop([
           ...countCosts,
           ...add(AT, wasm.i32(16)),
-          ...[...isLess(wasm.get(AT), wasm.get(LENGTH)), ...wasm.brIf(0)],
+          ...[...isLess(wasm.get(AT), wasm.get(SOURCE_END)), ...wasm.brIf(0)],
         ]),
         ...wasm.get(COUNT),
       ],
     },
     {
-      // (bytes in, room) -> bytes out, TOO_LONG or BROKEN_OFF.
+      // -> where the output ends, TOO_LONG or BROKEN_OFF.
       name: "decode",
-      params: [I32, I32],
+      params: [I32, I32, I32, I32],
       result: I32,
-      locals: [I32, I32, I32, I32, I32, V128],
+      locals: [I32, I32, I32, V128],
       body: [
         ...wasm.loop([
           ...copyLiterals,
-          ...returnAtEnd(isMore(wasm.get(TO), wasm.get(ROOM))),
-          ...[...byteAt(AT, IN), ...wasm.set(VALUE), ...add(AT, wasm.i32(1))],
-          ...[...notLess(wasm.get(TO), wasm.get(ROOM)), ...wasm.ifThen(give(TOO_LONG))],
+          ...returnAtEnd(isMore(wasm.get(TO), wasm.get(LIMIT))),
+          ...[...byteAt(AT, 0), ...wasm.set(VALUE), ...add(AT, wasm.i32(1))],
+          ...[...notLess(wasm.get(TO), wasm.get(LIMIT)), ...wasm.ifThen(give(TOO_LONG))],
           // A byte for itself, near the end.
           ...wasm.get(VALUE),
           ...wasm.ifThen([...put(0, wasm.get(VALUE)), ...add(TO, wasm.i32(1)), ...wasm.br(1)]),
-          ...[...notLess(wasm.get(AT), wasm.get(LENGTH)), ...wasm.ifThen(give(BROKEN_OFF))],
-          ...[...byteAt(AT, IN), ...wasm.set(COUNT), ...add(AT, wasm.i32(1))],
+          ...[...notLess(wasm.get(AT), wasm.get(SOURCE_END)), ...wasm.ifThen(give(BROKEN_OFF))],
+          ...[...byteAt(AT, 0), ...wasm.set(COUNT), ...add(AT, wasm.i32(1))],
           ...[...wasm.get(COUNT), ...wasm.i32Eqz],
           ...wasm.ifThen([...put(0, wasm.i32(0)), ...add(TO, wasm.i32(1)), ...wasm.br(1)]),
-          ...[...notLess(wasm.get(AT), wasm.get(LENGTH)), ...wasm.ifThen(give(BROKEN_OFF))],
-          ...[...byteAt(AT, IN), ...wasm.i8x16Splat, ...wasm.set(VECTOR), ...add(AT, wasm.i32(1))],
+          ...[...notLess(wasm.get(AT), wasm.get(SOURCE_END)), ...wasm.ifThen(give(BROKEN_OFF))],
+          ...[...byteAt(AT, 0), ...wasm.i8x16Splat, ...wasm.set(VECTOR), ...add(AT, wasm.i32(1))],
           ...[...wasm.get(TO), ...wasm.get(COUNT), ...wasm.i32Add, ...wasm.i32(1), ...wasm.i32Add, ...wasm.set(END)],
-          ...[...isMore(wasm.get(END), wasm.get(ROOM)), ...wasm.ifThen(give(TOO_LONG))],
+          ...[...isMore(wasm.get(END), wasm.get(LIMIT)), ...wasm.ifThen(give(TOO_LONG))],
           ...wasm.loop([
-            ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(OUT), ...add(TO, wasm.i32(16))],
+            ...[...wasm.get(TO), ...wasm.get(VECTOR), ...wasm.v128Store(0), ...add(TO, wasm.i32(16))],
             ...[...isLess(wasm.get(TO), wasm.get(END)), ...wasm.brIf(0)],
           ]),
           ...[...wasm.get(END), ...wasm.set(TO), ...wasm.br(0)],
@@ -254,47 +256,90 @@ const runModule = new WebAssembly.Module(
   ]),
 );
 
-const memory = new WebAssembly.Memory({ initial: Math.ceil(MEMORY_BYTES / 65536) });
-const u8 = new Uint8Array(memory.buffer);
-const functions = instantiate(runModule, memory) as Record<
-  "encode" | "growth" | "decode",
-  (length: number, room: number) => number
->;
+type RunFunction = (at: number, end: number, to: number, limit: number) => number;
 
-function load(bytes: Uint8Array, pageBytes: number): void {
-  if (Math.max(bytes.length, pageBytes) > MAX_BYTES) {
-    throw new RangeError(`run lengths of ${pageBytes} bytes in ${bytes.length}; a page has at most ${MAX_BYTES}`);
+/** Packs and unpacks what lies in one memory, where it lies: what lies elsewhere is copied into the room first. */
+export class RunLengths {
+  private readonly u8: Uint8Array;
+  private readonly functions: Record<"encode" | "growth" | "decode", RunFunction>;
+  private readonly room: number;
+  private readonly out: number;
+
+  /** @param room where ROOM_BYTES of the memory are nobody else's, an offset in bytes. */
+  constructor(memory: WebAssembly.Memory, room = 0) {
+    this.u8 = new Uint8Array(memory.buffer);
+    this.functions = instantiate(runModule, memory) as typeof this.functions;
+    this.room = room;
+    this.out = room + OUT;
   }
-  // What was put together here need not be copied.
-  if (bytes.buffer !== u8.buffer || bytes.byteOffset !== IN) u8.set(bytes, IN);
+
+  /** Where a page of up to 64 KiB, or its run lengths, can be put together. */
+  roomToPack(bytes: number): Uint8Array {
+    return this.u8.subarray(this.room, this.room + bytes);
+  }
+
+  /** Returns the page as run lengths, valid until the next call of either method; undefined when they are not fewer bytes. */
+  encode(page: Uint8Array): Uint8Array | undefined {
+    const { length } = page;
+    const at = this.place(page, length);
+    if (this.isHopeless(at, length)) return undefined;
+    const { out } = this;
+    const end = this.functions.encode(at, at + length, out, out + length);
+    return end === TOO_LONG ? undefined : this.u8.subarray(out, end >>> 0);
+  }
+
+  /** Counting costs an eighth of packing what does not get shorter: pointers, where zeroes stand in ones and twos. */
+  private isHopeless(at: number, length: number): boolean {
+    if (length % 16 !== 0 || length <= PROBE_BYTES) return false;
+    const { functions, out } = this;
+    if (functions.encode(at, at + PROBE_BYTES, out, out + PROBE_BYTES) !== TOO_LONG) return false;
+    return functions.growth(at, at + length, 0, 0) > 0;
+  }
+
+  /** Fills `into` from run lengths. Returns what is wrong with them, or undefined. */
+  decode(packed: Uint8Array, into: Uint8Array): string | undefined {
+    const at = this.place(packed, into.length);
+    const { out } = this;
+    const end = this.functions.decode(at, at + packed.length, out, out + into.length);
+    if (end === TOO_LONG) return `run lengths of more than ${into.length} bytes`;
+    if (end === BROKEN_OFF) return "run lengths that end within a run";
+    const length = (end >>> 0) - out;
+    if (length !== into.length) return `run lengths of ${length} bytes, expected ${into.length}`;
+    into.set(this.u8.subarray(out, out + length));
+    return undefined;
+  }
+
+  /** Where `bytes`, a page of `pageBytes` or its run lengths, can be read with a vector's length to spare. */
+  private place(bytes: Uint8Array, pageBytes: number): number {
+    if (Math.max(bytes.length, pageBytes) > MAX_BYTES) {
+      throw new RangeError(`run lengths of ${pageBytes} bytes in ${bytes.length}; a page has at most ${MAX_BYTES}`);
+    }
+    const { u8, room } = this;
+    const at = bytes.byteOffset;
+    const end = at + bytes.length + SLACK;
+    // What was packed last lies where the next output goes.
+    const inTheWay = end > this.out && at < room + ROOM_BYTES;
+    if (bytes.buffer === u8.buffer && end <= u8.length && (at === room || !inTheWay)) return at;
+    u8.set(bytes, room);
+    return room;
+  }
 }
 
-/** Where a page of up to 64 KiB, or its run lengths, can be put together: encodeRuns and decodeRuns then need not copy it. */
-export const roomToPack = (bytes: number): Uint8Array => u8.subarray(IN, IN + bytes);
+const own = new RunLengths(new WebAssembly.Memory({ initial: Math.ceil(ROOM_BYTES / 65536) }));
 
-/** Returns the page as run lengths, valid until the next call of either function; undefined when they are not fewer bytes. */
-export function encodeRuns(page: Uint8Array): Uint8Array | undefined {
-  const { length } = page;
-  load(page, length);
-  if (isHopeless(length)) return undefined;
-  const packed = functions.encode(length, 0);
-  return packed === TOO_LONG ? undefined : u8.subarray(OUT, OUT + packed);
-}
+/** For pages of the host: as the methods of RunLengths. What is put together in `roomToPack` need not be copied. */
+export const roomToPack = (bytes: number): Uint8Array => own.roomToPack(bytes);
+export const encodeRuns = (page: Uint8Array): Uint8Array | undefined => own.encode(page);
+export const decodeRuns = (packed: Uint8Array, into: Uint8Array): string | undefined => own.decode(packed, into);
 
-/** Counting costs an eighth of packing what does not get shorter: pointers, where zeroes stand in ones and twos. */
-const isHopeless = (length: number): boolean =>
-  length % 16 === 0 &&
-  length > PROBE_BYTES &&
-  functions.encode(PROBE_BYTES, 0) === TOO_LONG &&
-  functions.growth(length, 0) > 0;
+const inSlabs = new WeakMap<PagePool, RunLengths>();
 
-/** Fills `into` from run lengths. Returns what is wrong with them, or undefined. */
-export function decodeRuns(packed: Uint8Array, into: Uint8Array): string | undefined {
-  load(packed, into.length);
-  const length = functions.decode(packed.length, into.length);
-  if (length === TOO_LONG) return `run lengths of more than ${into.length} bytes`;
-  if (length === BROKEN_OFF) return "run lengths that end within a run";
-  if (length !== into.length) return `run lengths of ${length} bytes, expected ${into.length}`;
-  into.set(u8.subarray(OUT, OUT + length));
-  return undefined;
+/** For pages of a slab, its own: in frames of it that last. */
+export function runLengthsIn(pool: PagePool): RunLengths {
+  let runs = inSlabs.get(pool);
+  if (!runs) {
+    runs = new RunLengths(pool.memory, pool.allocateLasting(Math.ceil(ROOM_BYTES / FRAME_SIZE)) * FRAME_SIZE);
+    inSlabs.set(pool, runs);
+  }
+  return runs;
 }

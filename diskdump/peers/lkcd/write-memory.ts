@@ -19,7 +19,7 @@ import {
   structPagesAt,
 } from "../../../kernel-sim/mm/page.ts";
 import { DP, DUMP_PAGE_BYTES } from "../../cores/lkcd-header.ts";
-import { encodeRuns, roomToPack } from "../../cores/run-lengths.ts";
+import { runLengthsIn, type RunLengths } from "../../cores/run-lengths.ts";
 import { deflatePage } from "../../cores/zlib-page.ts";
 import { BUFFERS_PER_HEADER, DUMP_BUFFER_BYTES, DUMP_HEADER_ROOM, type Lkcd } from "./lkcd.ts";
 import { LKCD_LEVELS } from "./options.ts";
@@ -73,7 +73,8 @@ export class Filling {
   buffers = 0;
   /** takeAll() stopped at a page whose packing takes longer than the CPUs' clocks may drift apart. */
   slow = false;
-  /** The page that is being packed, outside of the machine: what packs it reads it nowhere else. */
+  private readonly runs: RunLengths;
+  /** Where a page is put together, outside of the machine, whose frames do not lie in a row. */
   private readonly page: Uint8Array;
   /** What a page of zeroes packs to. */
   private readonly packedZeroes: Uint8Array | undefined;
@@ -82,7 +83,8 @@ export class Filling {
 
   constructor(lkcd: Lkcd) {
     this.lkcd = lkcd;
-    this.page = roomToPack(lkcd.pageSize);
+    this.runs = runLengthsIn(M.memory.pool);
+    this.page = this.runs.roomToPack(lkcd.pageSize);
     this.packedZeroes = this.pack(new Uint8Array(lkcd.pageSize))?.slice();
     this.packNs = PACK_NS_PER_BYTE[lkcd.options.compress] * lkcd.pageSize;
   }
@@ -90,7 +92,20 @@ export class Filling {
   /** Valid until the next page is packed. */
   private pack(page: Uint8Array): Uint8Array | undefined {
     const { compress } = this.lkcd.options;
-    return compress === "none" ? undefined : compress === "rle" ? encodeRuns(page) : deflatePage(page);
+    return compress === "none" ? undefined : compress === "rle" ? this.runs.encode(page) : deflatePage(page);
+  }
+
+  /** The bytes of a page: those of the slab where its frames lie in a row, as they mostly do. */
+  private bytesAt(address: number): Uint8Array {
+    const { memory, u8 } = M;
+    const { pageSize } = this.lkcd;
+    const at = memory.offsetForRead(address);
+    let inARow = at >= 0;
+    for (let done = FRAME_SIZE; inARow && done < pageSize; done += FRAME_SIZE)
+      inARow = memory.offsetForRead(address + done) === at + done;
+    if (inARow) return u8.subarray(at, at + pageSize);
+    memory.readBytes(address, this.page);
+    return this.page;
   }
 
   private describe(address: number, size: number, flags: number): void {
@@ -117,8 +132,7 @@ export class Filling {
       if (zero) packed = this.packedZeroes;
       else {
         lkcd.outcome.onPage?.(pfn);
-        memory.readBytes(address, this.page);
-        packed = this.pack(this.page);
+        packed = this.pack(this.bytesAt(address));
       }
     }
     this.describe(address, packed ? packed.length : pageSize, packed ? DP.COMPRESSED : DP.RAW);
