@@ -109,8 +109,8 @@ export function compressedCore(store: ByteStore): CoreReader {
       if (size !== blockSize) fail(pfn, ordinal, `raw contents of ${size} bytes, expected ${blockSize}`);
       into.set(bytes);
     } else if (flags === DESC.ZLIB) {
-      const wrong = inflatePage(bytes, into);
-      if (wrong !== undefined) fail(pfn, ordinal, wrong);
+      const page = inflatePage(bytes, blockSize);
+      into.set(typeof page === "string" ? fail(pfn, ordinal, page) : page);
     } else {
       const name = DESC_NAMES[flags];
       fail(pfn, ordinal, name ? `compressed with ${name}; only zlib is read` : `flags ${hex(flags)} are not known`);

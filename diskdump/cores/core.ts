@@ -66,6 +66,8 @@ export interface CoreReader {
   readonly problems: readonly Problem[];
   /** Fills `into` with `count` pages from page frame `pfn` on, all of them saved. Throws a UsageError for contents that cannot be had. */
   readPages(pfn: number, count: number, into: Uint8Array): void;
+  /** A saved page's bytes, valid until the next call: for a reader that need not copy all of them to show them. */
+  pageBytes?(pfn: number): Uint8Array;
   /** The first page frame at or above `pfn` that may hold anything but zeroes, or `end`. Frames in between read as zeroes. */
   nextData(pfn: number, end: number): number;
   /** Where the contents of a saved page, and of those behind it, stand raw; undefined when they do not. */

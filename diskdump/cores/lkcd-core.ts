@@ -7,7 +7,7 @@ import { registersOrNone, type CoreCpu, type CoreFacts, type CoreReader } from "
 import { DP, DUMP_PAGE_BYTES, gregsetOf, readLkcdHead, type LkcdHead } from "./lkcd-header.ts";
 import { ascendingOrder, PageIndex } from "./page-index.ts";
 import { ReadWindow } from "./read-window.ts";
-import { decodeRuns, encodeRuns, roomToPack } from "./run-lengths.ts";
+import { decodeRuns, encodeRuns } from "./run-lengths.ts";
 import { deflatePage, inflatePage } from "./zlib-page.ts";
 
 const HEADER_WINDOW_BYTES = 4096;
@@ -193,24 +193,31 @@ export function lkcdCore(store: ByteStore): LkcdCore {
   if (count < expected) shortcomings.push(`${count} of ${plural(expected, "page")} are in the file`);
   else if (!ended) shortcomings.push(`the file ends at offset ${hex(store.sizeBytes)} without a mark of the end`);
 
-  const packed = compression === "rle" ? roomToPack(pageSize) : new Uint8Array(pageSize);
-  const readPage = (pfn: number, into: Uint8Array): void => {
+  const room = new Uint8Array(pageSize);
+  const zeroes = new Uint8Array(pageSize);
+  const stored = (at: number, size: number): Uint8Array => {
+    const there = store.view?.(at, size);
+    if (there) return there;
+    const copy = room.subarray(0, size);
+    store.read(at, copy);
+    return copy;
+  };
+  const unpack =
+    compression === "none"
+      ? () => "is compressed, though the header says that pages are not"
+      : compression === "rle"
+        ? (bytes: Uint8Array) => decodeRuns(bytes, pageSize)
+        : (bytes: Uint8Array) => inflatePage(bytes, pageSize);
+  const pageBytes = (pfn: number): Uint8Array => {
     const ordinal = saved.ordinalOf(pfn);
     if (ordinal < 0) throw new RangeError(`page ${pfn} is not saved`);
-    const at = offsets[ordinal]!;
     const kind = kinds[ordinal];
-    if (kind === ZEROES) return void into.fill(0);
-    if (kind === AS_IT_IS) return store.read(at + DUMP_PAGE_BYTES, into);
-    const contents = packed.subarray(0, sizes[ordinal]);
-    store.read(at + DUMP_PAGE_BYTES, contents);
-    const wrong =
-      compression === "none"
-        ? "is compressed, though the header says that pages are not"
-        : compression === "rle"
-          ? decodeRuns(contents, into)
-          : inflatePage(contents, into);
-    if (wrong === undefined) return;
-    throw new UsageError(`${store.name}: page ${hex(pfn)}, page header at offset ${hex(at)}: ${wrong}`);
+    if (kind === ZEROES) return zeroes;
+    const at = offsets[ordinal]!;
+    const contents = stored(at + DUMP_PAGE_BYTES, sizes[ordinal]!);
+    const page = kind === AS_IT_IS ? contents : unpack(contents);
+    if (typeof page !== "string") return page;
+    throw new UsageError(`${store.name}: page ${hex(pfn)}, page header at offset ${hex(at)}: ${page}`);
   };
   const last = saved.ranges.at(-1)!;
   const endPfn = last.first + last.count;
@@ -219,8 +226,9 @@ export function lkcdCore(store: ByteStore): LkcdCore {
     ...{ saved: saved.ranges, problems: head.problems, fileBytes: endBytes },
     facts: factsOf(head, saved.ranges, endPfn),
     readPages(pfn, pages, into) {
-      for (let i = 0; i < pages; i++) readPage(pfn + i, into.subarray(i * pageSize, (i + 1) * pageSize));
+      for (let i = 0; i < pages; i++) into.set(pageBytes(pfn + i), i * pageSize);
     },
+    pageBytes,
     nextData(pfn, end) {
       const limit = Math.min(end, pfn + saved.pagesFrom(pfn));
       for (let ordinal = saved.ordinalOf(pfn); pfn < limit && kinds[ordinal] === ZEROES; ordinal++) pfn++;

@@ -7,8 +7,9 @@ const WINDOW_BYTES = 1 << 17;
 export class ReadWindow {
   private readonly store: ByteStore;
   private buffer = new Uint8Array(0);
-  /** What was read last. */
-  view = new DataView(this.buffer.buffer);
+  /** What was read last: of the buffer, or of the store itself where the bytes lie there in one piece. */
+  private window: Uint8Array = this.buffer;
+  view: DataView = new DataView(this.buffer.buffer);
   private start = 0;
   private end = 0;
   private readonly windowBytes: number;
@@ -30,18 +31,22 @@ export class ReadWindow {
   /** Bytes of the store, valid until the next call; undefined when they reach beyond its end. */
   bytes(offset: number, length: number): Uint8Array | undefined {
     const at = this.place(offset, length);
-    return at < 0 ? undefined : this.buffer.subarray(at, at + length);
+    return at < 0 ? undefined : this.window.subarray(at, at + length);
   }
 
   private fill(offset: number, length: number): void {
     const size = Math.min(Math.max(length, this.windowBytes), this.store.sizeBytes - offset);
-    if (this.buffer.length < size) {
-      this.buffer = new Uint8Array(Math.max(size, this.windowBytes));
-      this.view = new DataView(this.buffer.buffer);
-    }
     this.start = this.end = 0;
-    this.store.read(offset, this.buffer.subarray(0, size));
+    this.window = this.store.view?.(offset, size) ?? this.read(offset, size);
+    this.view = new DataView(this.window.buffer, this.window.byteOffset, size);
     this.start = offset;
     this.end = offset + size;
+  }
+
+  private read(offset: number, size: number): Uint8Array {
+    if (this.buffer.length < size) this.buffer = new Uint8Array(Math.max(size, this.windowBytes));
+    const window = this.buffer.subarray(0, size);
+    this.store.read(offset, window);
+    return window;
   }
 }

@@ -50,9 +50,7 @@ describe("run lengths", () => {
         const packed = encodeRuns(page)?.slice();
         expect(packed && [...packed]).toEqual(plainlyEncoded(page));
         if (!packed) return;
-        const back = new Uint8Array(page.length).fill(0xaa);
-        expect(decodeRuns(packed, back)).toBeUndefined();
-        expect(Buffer.from(back).equals(page)).toBe(true);
+        expect(Buffer.from(decodeRuns(packed, page.length)).equals(page)).toBe(true);
       }),
       { numRuns: 500 },
     );
@@ -91,9 +89,8 @@ describe("run lengths", () => {
         const whole = plainlyDecoded(packed, 1e9);
         const exact = typeof whole === "string" ? Number(/of (\d+)/.exec(whole)?.[1] ?? some) : some;
         const room = fitting ? exact : some;
-        const into = new Uint8Array(room).fill(0xaa);
-        const wrong = decodeRuns(packed, into);
-        expect(wrong ?? [...into]).toEqual(plainlyDecoded(packed, room));
+        const page = decodeRuns(packed, room);
+        expect(typeof page === "string" ? page : [...page]).toEqual(plainlyDecoded(packed, room));
       }),
       { numRuns: 500 },
     );
@@ -102,9 +99,7 @@ describe("run lengths", () => {
   test("of ia64's largest page fit, of more do not", () => {
     const page = new Uint8Array(65536).map((_, i) => (i * 7) | 1);
     page.fill(0, 65000);
-    const back = new Uint8Array(65536);
-    expect(decodeRuns(encodeRuns(page)!, back)).toBeUndefined();
-    expect(Buffer.from(back).equals(page)).toBe(true);
+    expect(Buffer.from(decodeRuns(encodeRuns(page)!, 65536)).equals(page)).toBe(true);
     expect(() => encodeRuns(new Uint8Array(65537))).toThrow("a page has at most 65536");
   });
 });
@@ -113,7 +108,9 @@ test("a page of more than 64 KiB is refused, also where it need not be copied", 
   const large = new Uint8Array(65537);
   expect(() => encodeRuns(large)).toThrow(/a page has at most 65536/);
   expect(() => encodeRuns(roomToPack(65537))).toThrow(/a page has at most 65536/);
-  expect(() => decodeRuns(roomToPack(10), large)).toThrow(/run lengths of 65537 bytes in 10; a page has at most 65536/);
+  expect(() => decodeRuns(roomToPack(10), large.length)).toThrow(
+    /run lengths of 65537 bytes in 10; a page has at most 65536/,
+  );
 });
 
 describe("run lengths in a slab", () => {
@@ -132,9 +129,7 @@ describe("run lengths in a slab", () => {
         const packed = runs.encode(page);
         expect(packed && Buffer.from(packed)).toEqual(Buffer.from(encodeRuns(page.slice())!));
         expect(before.equals(around)).toBe(true);
-        const back = new Uint8Array(page.length);
-        expect(runs.decode(packed!, back)).toBeUndefined();
-        expect(Buffer.from(back).equals(page)).toBe(true);
+        expect(Buffer.from(runs.decode(packed!, page.length)).equals(page)).toBe(true);
       }),
     );
   });

@@ -296,17 +296,17 @@ export class RunLengths {
     return functions.growth(at, at + length, 0, 0) > 0;
   }
 
-  /** Fills `into` from run lengths. Returns what is wrong with them, or undefined. */
-  decode(packed: Uint8Array, into: Uint8Array): string | undefined {
-    const at = this.place(packed, into.length);
+  /** Returns the page that run lengths are of, valid until the next call of either method, or what is wrong with them. */
+  decode(packed: Uint8Array, pageBytes: number): Uint8Array | string {
+    const at = this.place(packed, pageBytes);
     const { out } = this;
-    const end = this.functions.decode(at, at + packed.length, out, out + into.length);
-    if (end === TOO_LONG) return `run lengths of more than ${into.length} bytes`;
+    const end = this.functions.decode(at, at + packed.length, out, out + pageBytes);
+    if (end === TOO_LONG) return `run lengths of more than ${pageBytes} bytes`;
     if (end === BROKEN_OFF) return "run lengths that end within a run";
     const length = (end >>> 0) - out;
-    if (length !== into.length) return `run lengths of ${length} bytes, expected ${into.length}`;
-    into.set(this.u8.subarray(out, out + length));
-    return undefined;
+    return length === pageBytes
+      ? this.u8.subarray(out, out + length)
+      : `run lengths of ${length} bytes, expected ${pageBytes}`;
   }
 
   /** Where `bytes`, a page of `pageBytes` or its run lengths, can be read with a vector's length to spare. */
@@ -330,7 +330,7 @@ const own = new RunLengths(new WebAssembly.Memory({ initial: Math.ceil(ROOM_BYTE
 /** For pages of the host: as the methods of RunLengths. What is put together in `roomToPack` need not be copied. */
 export const roomToPack = (bytes: number): Uint8Array => own.roomToPack(bytes);
 export const encodeRuns = (page: Uint8Array): Uint8Array | undefined => own.encode(page);
-export const decodeRuns = (packed: Uint8Array, into: Uint8Array): string | undefined => own.decode(packed, into);
+export const decodeRuns = (packed: Uint8Array, pageBytes: number): Uint8Array | string => own.decode(packed, pageBytes);
 
 const inSlabs = new WeakMap<PagePool, RunLengths>();
 

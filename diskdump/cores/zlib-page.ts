@@ -9,13 +9,11 @@ export function deflatePage(page: Uint8Array): Uint8Array | undefined {
   return packed.length < page.length ? packed : undefined;
 }
 
-/** Fills `into` from a zlib stream. Returns what is wrong with the stream, or undefined. */
-export function inflatePage(packed: Uint8Array, into: Uint8Array): string | undefined {
+/** Returns the page of `pageBytes` that a zlib stream holds, or what is wrong with the stream. */
+export function inflatePage(packed: Uint8Array, pageBytes: number): Uint8Array | string {
   try {
-    const page = inflateSync(packed, { maxOutputLength: into.length, chunkSize: into.length + 64 });
-    if (page.length !== into.length) return `the zlib stream holds ${page.length} bytes, expected ${into.length}`;
-    into.set(page);
-    return undefined;
+    const page = inflateSync(packed, { maxOutputLength: pageBytes, chunkSize: pageBytes + 64 });
+    return page.length === pageBytes ? page : `the zlib stream holds ${page.length} bytes, expected ${pageBytes}`;
   } catch (error) {
     return `no zlib stream of a page: ${error instanceof Error ? error.message : String(error)}`;
   }

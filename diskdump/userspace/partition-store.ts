@@ -35,6 +35,11 @@ export class PartitionStore implements HoleAwareStore {
     this.base.write(this.startBytes + offset, from);
   }
 
+  view(offset: number, length: number): Uint8Array | undefined {
+    this.check(offset, length);
+    return this.base.view?.(this.startBytes + offset, length);
+  }
+
   nextData(offset: number): number {
     return Math.min(this.sizeBytes, this.base.nextData(this.startBytes + offset) - this.startBytes);
   }

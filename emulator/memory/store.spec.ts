@@ -38,6 +38,8 @@ test.each([[undefined], [backing]])("reads and writes agree with a plain array (
         } else {
           store.read(offset, bytes);
           expect(Buffer.compare(bytes, model.subarray(offset, offset + bytes.length))).toBe(0);
+          const view = store.view(offset, bytes.length);
+          if (view) expect(Buffer.compare(view, bytes)).toBe(0);
         }
       }
       const whole = new Uint8Array(SIZE);
@@ -105,4 +107,17 @@ test("pages that are replaced by reference go back to the pool", () => {
     two.setShared(0, one.slotOf(0));
   }
   expect(pool.peakSlots).toBeLessThanOrEqual(3);
+});
+
+test("what lies in one piece is seen where it lies, what does not is not seen", () => {
+  const pool = new PagePool(0, 2 ** 20);
+  const store = new PageStore(pool, "store", 4 * FRAME_SIZE);
+  for (const page of [0, 1, 3]) store.write(page * FRAME_SIZE, new Uint8Array(FRAME_SIZE).fill(page + 1));
+  expect([...store.view(FRAME_SIZE - 1, 3)!]).toEqual([1, 2, 2]);
+  expect(store.view(0, 2 * FRAME_SIZE)!.length).toBe(2 * FRAME_SIZE);
+  // A hole, and a page that lies next to its neighbour's frame, but not behind it.
+  expect(store.view(2 * FRAME_SIZE - 1, 2)).toBeUndefined();
+  store.write(2 * FRAME_SIZE, Uint8Array.of(3));
+  expect(store.view(2 * FRAME_SIZE, FRAME_SIZE + 1)).toBeUndefined();
+  expect(() => store.view(4 * FRAME_SIZE - 1, 2)).toThrow("lie beyond its end");
 });

@@ -18,6 +18,8 @@ export interface ByteStore {
   write(offset: number, from: Uint8Array): void;
   /** The first offset >= `offset` that may hold data (everything before it reads as zeroes), or `sizeBytes`. */
   nextData(offset: number): number;
+  /** The bytes where they lie, to be read before the store is written again; undefined when they do not lie in one piece. */
+  view?(offset: number, length: number): Uint8Array | undefined;
 }
 
 /** The slot of a page that still has to be read from the backing. */
@@ -167,6 +169,18 @@ export class PageStore implements ByteStore {
       u8.set(from.subarray(done, done + length), slot * FRAME_SIZE + at);
       done += length;
     }
+  }
+
+  view(offset: number, length: number): Uint8Array | undefined {
+    this.check(offset, length);
+    const { slots, pool } = this;
+    const first = Math.floor(offset / FRAME_SIZE);
+    const slot = slots[first]!;
+    const last = Math.floor((offset + length - 1) / FRAME_SIZE);
+    for (let page = first; page <= last; page++)
+      if (slots[page]! <= 0 || slots[page] !== slot + page - first) return undefined;
+    const at = slot * FRAME_SIZE + (offset & FRAME_MASK);
+    return pool.u8.subarray(at, at + length);
   }
 
   nextData(offset: number): number {

@@ -61,9 +61,6 @@ export function comparePages(
   return { compared, changedByDump, wrong, wrongPages };
 }
 
-/** What is read from a core at a time: little enough to be in the cache still when it is compared. */
-const CHUNK_BYTES = 1 << 18;
-
 /**
  * As comparePages, for a core that holds copies: through its reader, every page that it says it has saved.
  * @param mayDiffer whether a page frame (of FRAME_SIZE bytes) that is not as it was at the freeze may be so
@@ -75,8 +72,12 @@ export function compareCore(
 ): PageVerdict {
   const { pageSize } = core.facts;
   const framesPerPage = pageSize / FRAME_SIZE;
-  const chunkPages = Math.max(1, CHUNK_BYTES / pageSize);
-  const buffer = new Uint8Array(chunkPages * pageSize);
+  const buffer = new Uint8Array(pageSize);
+  const bytesOf = (pfn: number): Uint8Array => {
+    if (core.pageBytes) return core.pageBytes(pfn);
+    core.readPages(pfn, 1, buffer);
+    return buffer;
+  };
   let compared = 0;
   let changedByDump = 0;
   let wrong: PageVerdict["wrong"];
@@ -95,14 +96,14 @@ export function compareCore(
       const data = core.nextData(at, end);
       for (let frame = at * framesPerPage; frame < data * framesPerPage; frame++)
         if (!snapshot.matches(frame, HOLE)) differs(frame, () => snapshot.firstDifference(frame, HOLE));
-      const pages = Math.min(chunkPages, end - data);
-      if (pages > 0) core.readPages(data, pages, buffer);
-      for (let i = 0; i < pages * framesPerPage; i++) {
+      if (data === end) break;
+      const page = bytesOf(data);
+      for (let i = 0; i < framesPerPage; i++) {
         const frame = data * framesPerPage + i;
-        const bytes = buffer.subarray(i * FRAME_SIZE, (i + 1) * FRAME_SIZE);
+        const bytes = page.subarray(i * FRAME_SIZE, (i + 1) * FRAME_SIZE);
         if (!snapshot.holds(frame, bytes)) differs(frame, () => snapshot.differenceIn(frame, bytes));
       }
-      at = data + pages;
+      at = data + 1;
     }
   }
   return { compared, changedByDump, wrong, wrongPages };
