@@ -332,14 +332,15 @@ export const roomToPack = (bytes: number): Uint8Array => own.roomToPack(bytes);
 export const encodeRuns = (page: Uint8Array): Uint8Array | undefined => own.encode(page);
 export const decodeRuns = (packed: Uint8Array, pageBytes: number): Uint8Array | string => own.decode(packed, pageBytes);
 
-const inSlabs = new WeakMap<PagePool, RunLengths>();
+/** By `PagePool.lasting`. */
+const inSlabs = new WeakMap<object, RunLengths>();
 
 /** For pages of a slab, its own: in frames of it that last. */
 export function runLengthsIn(pool: PagePool): RunLengths {
-  let runs = inSlabs.get(pool);
+  let runs = inSlabs.get(pool.lasting);
   if (!runs) {
     runs = new RunLengths(pool.memory, pool.allocateLasting(Math.ceil(ROOM_BYTES / FRAME_SIZE)) * FRAME_SIZE);
-    inSlabs.set(pool, runs);
+    inSlabs.set(pool.lasting, runs);
   }
   return runs;
 }

@@ -100,3 +100,14 @@ test("lasting frames keep their contents and the slab as their owner over a rese
   expect(() => pool.allocateLasting(1)).toThrow(/all 32 page frames/);
   expect(Array.from({ length: 4 }, (_, i) => pool.u32[((first + i) * FRAME_SIZE) / 4])).toEqual([7, 8, 9, 10]);
 });
+
+test("lasting frames that are more than the next machine can spare are given up", () => {
+  const pool = new PagePool(FRAME_SIZE, 2 ** 17);
+  pool.allocateLasting(20);
+  const { lasting } = pool;
+  pool.reset(20);
+  expect(pool.lasting).toBe(lasting);
+  pool.reset(19);
+  expect(pool.lasting).not.toBe(lasting);
+  for (let i = 0; i < 31; i++) expect(pool.isShared(pool.allocate())).toBe(false);
+});

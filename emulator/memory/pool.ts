@@ -37,6 +37,8 @@ export class PagePool {
   private readonly slotCount: number;
   /** Where the lasting frames begin: they are taken from the slab's end. */
   private firstLasting: number;
+  /** Stands for the lasting frames: another object when they have been given up, so that who remembers them by it forgets them. */
+  lasting: object = {};
   /** The largest number of slots in use at one time since the last reset. */
   peakSlots = 0;
   private usedSlots = 0;
@@ -79,7 +81,8 @@ export class PagePool {
 
   /**
    * The first of `count` frames in a row that outlast `reset`, with undefined contents: for what is the same on each machine that
-   * the slab serves. The slab stays their owner, so a machine that writes to one gets a copy. Throws when the slab is full.
+   * the slab serves, to be remembered by `lasting`. The slab stays their owner, so a machine that writes to one gets a copy.
+   * Throws when the slab is full.
    */
   allocateLasting(count: number): number {
     const first = this.firstLasting - count;
@@ -155,8 +158,16 @@ export class PagePool {
     return true;
   }
 
-  /** Forgets every owner but itself and zeroes the flat window: the slab is as new for the next machine, without new page faults. Its stores are dead. */
-  reset(): void {
+  /**
+   * Forgets every owner but itself and zeroes the flat window: the slab is as new for the next machine, without new page faults.
+   * Its stores are dead. The lasting frames are given up when they are more than `lastingFrames`.
+   */
+  reset(lastingFrames = Infinity): void {
+    if (this.slotCount - this.firstLasting > lastingFrames) {
+      this.owners.fill(0, this.firstLasting);
+      this.firstLasting = this.slotCount;
+      this.lasting = {};
+    }
     this.tables.takeBack();
     this.u8.fill(0, 0, this.flatPages * FRAME_SIZE);
     this.owners.fill(0, 0, this.nextFresh);

@@ -1,4 +1,4 @@
-// Memory in use: pages of processes that exist before the trial begins, what each holds depends on the seed.
+// Memory in use: pages of processes that exist before the trial begins; what each holds depends on the seed.
 import { FRAME_SIZE } from "../../emulator/memory/pool.ts";
 import type { RandomStream } from "../../emulator/time/random.ts";
 import { M, poke32 } from "../abi/ram.ts";

@@ -32,6 +32,14 @@ describe("the pages of processes", () => {
     expect(again).not.toEqual(other);
   });
 
+  test("are made again when the slab has given them up", () => {
+    const pool = new PagePool(FRAME_SIZE);
+    const before = contents(pool, 1);
+    pool.reset(0);
+    pool.u8.fill(0xaa, pool.u8.length - CLUSTERS * CLUSTER_PAGES * FRAME_SIZE);
+    expect(contents(pool, 1)).toEqual(before);
+  });
+
   test("are as they were for the next machine, whatever the last one wrote into its own", () => {
     const pool = new PagePool(FRAME_SIZE);
     const before = contents(pool, 1);

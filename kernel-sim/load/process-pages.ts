@@ -53,7 +53,8 @@ class ClusterShelf {
   }
 }
 
-const shelves = new WeakMap<PagePool, ClusterShelf>();
+/** By `PagePool.lasting`. */
+const shelves = new WeakMap<object, ClusterShelf>();
 
 /** One machine's way through the clusters of its slab: each is handed out once, of a kind that `random` draws. */
 export class ProcessPages {
@@ -62,8 +63,8 @@ export class ProcessPages {
   private readonly random: RandomStream;
 
   constructor(pool: PagePool, random: RandomStream) {
-    let shelf = shelves.get(pool);
-    if (!shelf) shelves.set(pool, (shelf = new ClusterShelf(pool)));
+    let shelf = shelves.get(pool.lasting);
+    if (!shelf) shelves.set(pool.lasting, (shelf = new ClusterShelf(pool)));
     this.shelf = shelf;
     this.random = random;
   }

@@ -52,11 +52,18 @@ export interface Hardware {
 }
 
 const pools = new Map<number, PagePool>();
+/** Lasting frames that are never too many: 2 MiB. */
+const LITTLE_FRAMES = 512;
 
-/** Trials of one thread share their slab: it keeps its pages between them, so that only the first one pays for faults. */
-function poolFor(flatBytes: number): PagePool {
+/**
+ * Trials of one thread share their slab: it keeps its pages between them, so that only the first one pays for faults. What
+ * processes have in memory lasts, too, unless this machine's have less than half of that: it may need the room.
+ */
+function poolFor(scenario: Scenario): PagePool {
+  const flatBytes = flatBytesFor(scenario);
+  const { inUseFraction, sizeBytes } = scenario.memory;
   let pool = pools.get(flatBytes);
-  if (pool) pool.reset();
+  if (pool) pool.reset(2 * Math.ceil((inUseFraction * sizeBytes) / FRAME_SIZE) + LITTLE_FRAMES);
   else {
     pools.clear();
     pool = new PagePool(flatBytes);
@@ -220,7 +227,7 @@ export function buildMachine(scenario: Scenario, seed: number): BareMachine {
     for (const { start, end } of image.ranges)
       map.push({ start: imageBase + start, end: imageBase + end, type: "preserved" });
   }
-  const pool = poolFor(flatBytesFor(scenario));
+  const pool = poolFor(scenario);
   const machine = new Machine({
     cpus: scenario.cpus,
     seed,
