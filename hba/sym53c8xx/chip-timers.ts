@@ -37,6 +37,10 @@ export class ChipTimers {
 
   private periodNs(code: number): number {
     const { regs, profile } = this;
+    if (profile.timerDivisor !== undefined) {
+      const { timerDivisor, clockKhz } = profile;
+      return Math.round(SHORTEST_NS * 2 ** (code - 1) * (timerDivisor / NOMINAL_DIVISOR) * (NOMINAL_KHZ / clockKhz));
+    }
     const multiplied = (regs[SYM.STEST1]! & STEST1_DBLSEL) !== 0 && this.locked;
     const khz = profile.clockKhz * (multiplied ? profile.multiplier : 1);
     const divisor = CLOCK_DIVISORS[regs[SYM.SCNTL3]! & SCNTL3_CCF]!;
