@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { PHASE } from "../../emulator/disk/scsi-phases.ts";
 import { extent10 } from "../../emulator/disk/test-initiator.ts";
-import { CCNTL0_ENPMJ, SIST_MA, STEST1_DBLEN, SYM } from "./registers.ts";
+import { CCNTL0_ENPMJ, SIST_MA, SIST_STO, STEST1_DBLEN, SYM } from "./registers.ts";
 import { ifPhase, ScriptAssembler, unless, when } from "./scripts-assembler.ts";
 import { DATA, STOP, SymSpecHost, TABLE } from "./spec-host.ts";
 
@@ -44,6 +44,13 @@ describe("registers of the 53C1010", () => {
     host.strict = false;
     for (const at of [SYM.SCNTL4, SYM.AIPCNTL0, SYM.AIPCNTL1, SYM.CRCPAD, SYM.DFBC]) host.readb(at);
     expect(host.complaints).toHaveLength(5);
+  });
+
+  test("the selection timeout does not follow SCNTL3, whose divisor for it is reserved", () => {
+    const host = new SymSpecHost("53c1010");
+    const outcome = host.command([0, 0, 0, 0, 0, 0], { id: 5, scntl3: 0 });
+    expect(outcome.sist).toBe(SIST_STO);
+    expect(Math.round(outcome.tookNs / 1e6)).toBe(256);
   });
 
   test("the bus mode is LVD, and STEST4 does not tell when the quadrupler has locked", () => {

@@ -15,8 +15,8 @@ export interface SymProfile {
   readonly stest4: number | undefined;
   /** STEST4 tells when the multiplier has locked. */
   readonly showsLock: boolean;
-  /** Timers do not follow SCNTL3.CCF and the multiplier: the one divisor of the clock input that they have. */
-  readonly timerDivisor: number | undefined;
+  /** Timers follow SCNTL3.CCF and the multiplier; else they keep the manual's nominal times whatever is set. */
+  readonly timersFollowClock: boolean;
   /** A phase mismatch can jump (CCNTL0.ENPMJ) instead of interrupting. */
   readonly phaseMismatchJump: boolean;
   /** SCNTL4 with DT clocking, SXFER with an offset of 6 bits. */
@@ -51,7 +51,7 @@ export const SYM_PROFILES: Readonly<Record<SymVariant, SymProfile>> = {
     multiplier: 4,
     stest4: STEST4_LVD,
     showsLock: true,
-    timerDivisor: undefined,
+    timersFollowClock: true,
     phaseMismatchJump: true,
     doubleTransition: false,
     lastRegister: 0xdf,
@@ -76,7 +76,7 @@ export const SYM_PROFILES: Readonly<Record<SymVariant, SymProfile>> = {
     multiplier: 2,
     stest4: undefined,
     showsLock: false,
-    timerDivisor: undefined,
+    timersFollowClock: true,
     phaseMismatchJump: false,
     doubleTransition: false,
     lastRegister: 0x5f,
@@ -102,8 +102,8 @@ export const SYM_PROFILES: Readonly<Record<SymVariant, SymProfile>> = {
     multiplier: 4,
     stest4: STEST4_LVD,
     showsLock: false,
-    // Drivers find 2/3 of what the divisor 0 of the other chips makes (sym_hipd.c, getfreq).
-    timerDivisor: (3.472 * 2) / 3,
+    // Divisors other than the synchronous one are hardwired: SCNTL3's bits 0 to 2 are reserved (sym_defs.h).
+    timersFollowClock: false,
     phaseMismatchJump: true,
     doubleTransition: true,
     lastRegister: 0xff,
