@@ -7,8 +7,9 @@ import { PagePool } from "../memory/pool.ts";
 import { PhaseTarget } from "./phase-target.ts";
 import { ScsiBus, type BusInitiator } from "./scsi-bus.ts";
 import { ScsiDisk, type ScsiDiskOptions } from "./scsi-disk.ts";
-import { MESSAGE, PHASE } from "./scsi-phases.ts";
+import { isDataInPhase, MESSAGE, PHASE } from "./scsi-phases.ts";
 import { extent10, filled } from "./test-initiator.ts";
+import { ULTRA2_WIDE, ULTRA160_WIDE, type TransferLimits } from "./transfer-agreement.ts";
 
 const MIB = 2 ** 20;
 
@@ -25,10 +26,14 @@ class HandInitiator implements BusInitiator {
     this.frees++;
   }
 
-  disk(id: number, options: Partial<ScsiDiskOptions> = {}): { disk: ScsiDisk; target: PhaseTarget } {
+  disk(
+    id: number,
+    options: Partial<ScsiDiskOptions> = {},
+    limits?: TransferLimits,
+  ): { disk: ScsiDisk; target: PhaseTarget } {
     const disk = new ScsiDisk(this.events, this.pool, { name: `disk${id}`, sizeBytes: 16 * MIB, ...options });
     disk.takeAttention();
-    return { disk, target: new PhaseTarget(this.bus, this.pool, id, disk) };
+    return { disk, target: new PhaseTarget(this.bus, this.pool, id, disk, limits) };
   }
 
   /** Selects with ATN and sends messages; ATN goes before the last byte. */
@@ -74,7 +79,7 @@ class HandInitiator implements BusInitiator {
   }
   dataIn(): Uint8Array {
     const parts: number[] = [];
-    while (this.bus.phase === PHASE.dataIn) {
+    while (this.bus.connected && isDataInPhase(this.bus.phase)) {
       const target = this.bus.connected!;
       const into = new Uint8Array(target.dataWanted);
       target.dataBuffer.readBytes(target.dataOffset, into);
@@ -85,7 +90,7 @@ class HandInitiator implements BusInitiator {
   }
   dataOut(bytes: Uint8Array): number {
     let sent = 0;
-    while (this.bus.connected && this.bus.phase === PHASE.dataOut && this.bus.requestAt < Infinity) {
+    while (this.bus.connected && (this.bus.phase & 3) === PHASE.dataOut && this.bus.requestAt < Infinity) {
       const target = this.bus.connected;
       const size = target.dataWanted;
       target.dataBuffer.writeBytes(target.dataOffset, bytes.subarray(sent, sent + size));
@@ -242,7 +247,9 @@ describe("negotiation", () => {
   test.each([
     ["SDTR is answered with what both can", [1, 3, 1, 0x08, 62], [1, 3, 1, 0x0a, 31]],
     ["WDTR is answered with 16 bits", [1, 2, 3, 1], [1, 2, 3, 1]],
-    ["PPR is answered without DT", [1, 6, 4, 0x09, 0, 62, 1, 2], [1, 6, 4, 0x0a, 0, 31, 1, 0]],
+    ["PPR is answered with DT at 160 MB/s", [1, 6, 4, 0x08, 0, 127, 1, 7], [1, 6, 4, 0x09, 0, 62, 1, 2]],
+    ["PPR that does not ask for DT gets none", [1, 6, 4, 0x09, 0, 62, 1, 0], [1, 6, 4, 0x0a, 0, 31, 1, 0]],
+    ["PPR for a narrow bus gets no DT", [1, 6, 4, 0x09, 0, 62, 0, 2], [1, 6, 4, 0x0a, 0, 31, 0, 0]],
     ["an unknown extended message is rejected", [1, 2, 0x55, 0], [MESSAGE.reject]],
     ["a message nobody knows is rejected", [0x13], [MESSAGE.reject]],
   ])("%s", (_what, message, answer) => {
@@ -251,6 +258,55 @@ describe("negotiation", () => {
     host.select(0, [MAY_DISCONNECT, ...message]);
     expect(host.messages()).toEqual(answer);
     expect(host.bus.phase).toBe(PHASE.command);
+  });
+
+  const PPR_DT = [1, 6, 4, 0x09, 0, 31, 1, 2];
+
+  test("with DT agreed on, data phases are DT ones, both ways; all the rest is as it was", () => {
+    const host = new HandInitiator();
+    const { target } = host.disk(0);
+    host.select(0, [IDENTIFY, ...PPR_DT]);
+    expect(host.messages()).toEqual([1, 6, 4, 0x09, 0, 31, 1, 2]);
+    expect(target.agreement).toMatchObject({ width: 1, period: 9, offset: 31, doubleTransition: true });
+    expect(target.agreement.nsPerByte).toBe(6.25);
+    host.descriptor(extent10(0x2a, 40, 2));
+    expect(host.bus.phase).toBe(PHASE.dtDataOut);
+    expect(host.dataOut(filled(2, 3))).toBe(1024);
+    host.awaitRequest();
+    expect(host.status()).toBe(0);
+    expect(host.messages()).toEqual([MESSAGE.commandComplete]);
+    host.select(0, [IDENTIFY]);
+    host.descriptor(extent10(0x28, 40, 2));
+    host.awaitRequest();
+    expect(host.bus.phase).toBe(PHASE.dtDataIn);
+    expect(Buffer.compare(host.dataIn(), filled(2, 3))).toBe(0);
+    expect(host.status()).toBe(0);
+  });
+
+  test("a disk of the generation before declines DT, and one before that does not know the message", () => {
+    const host = new HandInitiator();
+    host.disk(0, {}, ULTRA2_WIDE);
+    host.disk(1, {}, { ...ULTRA160_WIDE, protocolRequest: false });
+    host.select(0, [IDENTIFY, ...PPR_DT]);
+    expect(host.messages()).toEqual([1, 6, 4, 0x0a, 0, 31, 1, 0]);
+    host.bus.reset();
+    host.bus.resetHeld = false;
+    host.select(1, [IDENTIFY, ...PPR_DT]);
+    expect(host.messages()).toEqual([MESSAGE.reject]);
+  });
+
+  test.each([
+    ["SDTR", [1, 3, 1, 0x0a, 31], { width: 1, offset: 31, period: 0x0a }],
+    ["WDTR", [1, 2, 3, 1], { width: 1, offset: 0 }],
+    ["BUS DEVICE RESET", [MESSAGE.busDeviceReset], { width: 0, offset: 0 }],
+    ["a bus reset", [], { width: 0, offset: 0 }],
+  ])("%s puts an end to DT", (_what, message, left) => {
+    const host = new HandInitiator();
+    const { target } = host.disk(0);
+    target.agreement.negotiate(PPR_DT);
+    if (message.length > 0) host.select(0, [IDENTIFY, ...message]);
+    else host.bus.reset();
+    expect(target.agreement).toMatchObject({ ...left, doubleTransition: false });
   });
 
   test("a bus reset puts an end to the agreement, the commands and the connection", () => {

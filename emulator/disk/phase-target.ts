@@ -8,7 +8,7 @@ import { PHASE_CHANGE_NS, SELECTION_NS, type ScsiBus } from "./scsi-bus.ts";
 import type { PullingTarget, ScsiCommand } from "./scsi-command.ts";
 import { descriptorLength, IDENTIFY_DISCONNECT, lunOfIdentify, MESSAGE, messageLength, PHASE } from "./scsi-phases.ts";
 import { STATUS } from "./sense.ts";
-import { TransferAgreement, ULTRA2_WIDE, type TransferLimits } from "./transfer-agreement.ts";
+import { TransferAgreement, ULTRA160_WIDE, type TransferLimits } from "./transfer-agreement.ts";
 
 /** Data moved per connection before the target lets others on the bus: its maximum burst size. */
 export const MAXIMUM_BURST_BYTES = 64 * 1024;
@@ -65,7 +65,7 @@ export class PhaseTarget {
   private stalled = false;
 
   /** Puts `device` on the bus. Throws when its id cannot carry one. */
-  constructor(bus: ScsiBus, pool: PagePool, id: number, device: PullingTarget, limits: TransferLimits = ULTRA2_WIDE) {
+  constructor(bus: ScsiBus, pool: PagePool, id: number, device: PullingTarget, limits: TransferLimits = ULTRA160_WIDE) {
     this.bus = bus;
     this.pool = pool;
     this.id = id;
@@ -139,8 +139,8 @@ export class PhaseTarget {
   private serve(task: PortTask): void {
     const left = task.end - task.pointer;
     if (left > 0 && this.mayDisconnect && this.burstLeft === 0) this.disconnect();
-    else if (task.state === "wants data") this.enter(PHASE.dataOut);
-    else if (task.state === "ready") this.enter(left > 0 ? PHASE.dataIn : PHASE.status);
+    else if (task.state === "wants data") this.enter(this.agreement.dataOutPhase);
+    else if (task.state === "ready") this.enter(left > 0 ? this.agreement.dataInPhase : PHASE.status);
     else if (this.mayDisconnect && !this.soonReady(task)) this.disconnect();
     else {
       this.stalled = true;

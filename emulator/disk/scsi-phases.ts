@@ -6,6 +6,9 @@ export const PHASE = {
   dataIn: 1,
   command: 2,
   status: 3,
+  /** Data phases in which both edges of REQ and ACK clock data. [SPI-3 11] */
+  dtDataOut: 4,
+  dtDataIn: 5,
   messageOut: 6,
   messageIn: 7,
 } as const;
@@ -15,11 +18,15 @@ export const PHASE_NAMES: readonly string[] = [
   "DATA IN",
   "COMMAND",
   "STATUS",
-  "phase 4",
-  "phase 5",
+  "DT DATA OUT",
+  "DT DATA IN",
   "MESSAGE OUT",
   "MESSAGE IN",
 ];
+
+/** ST and DT alike: C/D is off in data phases only. */
+export const isDataPhase = (phase: number): boolean => (phase & 2) === 0;
+export const isDataInPhase = (phase: number): boolean => (phase & 3) === 1;
 
 export const MESSAGE = {
   commandComplete: 0x00,
@@ -49,6 +56,9 @@ export const lunOfIdentify = (message: number): number => message & IDENTIFY_LUN
 
 /** Third byte of an extended message. */
 export const EXTENDED = { synchronous: 0x01, wide: 0x03, parallelProtocol: 0x04 } as const;
+
+/** Protocol options of PARALLEL PROTOCOL REQUEST: DT clocking. The others (QAS, information units) are nobody's here. */
+export const PPR_DT = 0x02;
 
 /** Bytes of the message that begins with these; 0 while that cannot be told yet. [SPI-3 16.2] */
 export function messageLength(first: number, second: number | undefined): number {

@@ -1,5 +1,5 @@
 // What initiator and target have agreed on for the data phases: width, synchronous period and offset. [SPI-3 10.4, 16.3.12-17]
-import { EXTENDED, MESSAGE } from "./scsi-phases.ts";
+import { EXTENDED, MESSAGE, PHASE, PPR_DT } from "./scsi-phases.ts";
 
 /** What one side is able to do. */
 export interface TransferLimits {
@@ -10,10 +10,14 @@ export interface TransferLimits {
   readonly offset: number;
   /** Knows PARALLEL PROTOCOL REQUEST; else rejects it. */
   readonly protocolRequest: boolean;
+  /** With DT clocking, which takes a wide bus and a PARALLEL PROTOCOL REQUEST; absent when it cannot. */
+  readonly doubleTransition?: { readonly period: number; readonly offset: number };
 }
 
 /** An Ultra2 wide disk. */
 export const ULTRA2_WIDE: TransferLimits = { width: 1, period: 0x0a, offset: 31, protocolRequest: true };
+/** An Ultra160 disk: Ultra2 with single transitions, 160 MB/s with double ones. */
+export const ULTRA160_WIDE: TransferLimits = { ...ULTRA2_WIDE, doubleTransition: { period: 0x09, offset: 62 } };
 
 /** REQ/ACK handshake of one asynchronous transfer over some metres of cable. */
 export const ASYNCHRONOUS_NS = 120;
@@ -21,6 +25,9 @@ export const ASYNCHRONOUS_NS = 120;
 /** Nanoseconds of a transfer period factor. [SPI-3 table 42] */
 export function periodNs(factor: number): number {
   switch (factor) {
+    // With DT clocking only: Fast-80.
+    case 0x09:
+      return 12.5;
     case 0x0a:
       return 25;
     case 0x0b:
@@ -39,6 +46,8 @@ export class TransferAgreement {
   period = 0;
   /** 0: asynchronous. */
   offset = 0;
+  /** Data phases are DT ones. */
+  doubleTransition = false;
   nsPerByte = ASYNCHRONOUS_NS;
 
   constructor(limits: TransferLimits) {
@@ -50,15 +59,26 @@ export class TransferAgreement {
     this.agree(0, 0, 0);
   }
 
-  private agree(width: 0 | 1, period: number, offset: number): void {
+  get dataOutPhase(): number {
+    return this.doubleTransition ? PHASE.dtDataOut : PHASE.dataOut;
+  }
+  get dataInPhase(): number {
+    return this.doubleTransition ? PHASE.dtDataIn : PHASE.dataIn;
+  }
+
+  private agree(width: 0 | 1, period: number, offset: number, doubleTransition = false): void {
     this.width = width;
     this.period = period;
     this.offset = offset;
+    this.doubleTransition = doubleTransition;
     this.nsPerByte = (offset === 0 ? ASYNCHRONOUS_NS : periodNs(period)) / (1 << width);
   }
 
-  private sync(period: number, offset: number): [period: number, offset: number] {
-    const { limits } = this;
+  private sync(
+    period: number,
+    offset: number,
+    limits: { readonly period: number; readonly offset: number } = this.limits,
+  ): [period: number, offset: number] {
     if (offset === 0 || limits.period === 0) return [period, 0];
     return [Math.max(period, limits.period), Math.min(offset, limits.offset)];
   }
@@ -82,11 +102,14 @@ export class TransferAgreement {
       }
       case EXTENDED.parallelProtocol: {
         if (message[1] !== 6 || !limits.protocolRequest) return undefined;
-        // Ours are single-transition: the options (DT clocking, IU, QAS) are all declined.
-        const [period, offset] = this.sync(message[3]!, message[5]!);
         const width = message[6]! > 0 ? limits.width : 0;
-        this.agree(width, period, offset);
-        return [MESSAGE.extended, 6, EXTENDED.parallelProtocol, period, 0, offset, width, 0];
+        // Of the options DT clocking is all that we know; a narrow or asynchronous transfer has none. [SPI-3 16.3.12]
+        const asked = (message[7]! & PPR_DT) !== 0 && width === 1 && message[5]! > 0;
+        const double = asked ? limits.doubleTransition : undefined;
+        const [period, offset] = this.sync(message[3]!, message[5]!, double);
+        this.agree(width, period, offset, double !== undefined);
+        const options = double ? PPR_DT : 0;
+        return [MESSAGE.extended, 6, EXTENDED.parallelProtocol, period, 0, offset, width, options];
       }
       default:
         return undefined;

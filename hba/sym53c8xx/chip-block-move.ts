@@ -1,7 +1,8 @@
 // Block moves: bytes between memory and the SCSI bus, and what happens when the target changes the phase. [manual 5.3, 4 (PMJAD1 ff.)]
-import { PHASE } from "../../emulator/disk/scsi-phases.ts";
+import { isDataInPhase, isDataPhase, PHASE } from "../../emulator/disk/scsi-phases.ts";
 import type { PhaseTarget } from "../../emulator/disk/phase-target.ts";
 import { ASYNCHRONOUS_NS } from "../../emulator/disk/transfer-agreement.ts";
+import { DT_BIT, isSetToDt, meansPhase } from "./chip-data-phases.ts";
 import { signed24 } from "./chip-decoder.ts";
 import type { Scripts } from "./chip-scripts.ts";
 import {
@@ -21,9 +22,12 @@ const INDIRECT = 0x20000000;
 const TABLE = 0x10000000;
 /** Bit 27: MOVE, else CHMOV (chained). */
 const SXFER_OFFSET = 0x1f;
+/** The same with DT clocking. */
+const SXFER_OFFSET_6_BITS = 0x3f;
 
 export class BlockMove {
   private readonly scripts: Scripts;
+  /** The instruction's; from the first REQ on the one on the bus, which may be its DT twin. */
   private phase = 0;
   private address = 0;
   private left = 0;
@@ -85,15 +89,21 @@ export class BlockMove {
 
   private readonly go = (): boolean => {
     const { scripts } = this;
-    const { bus, regs } = scripts.parts;
-    if (this.phase === PHASE.dataIn && (regs[SYM.SCNTL2]! & SCNTL2_WSR) !== 0) {
+    const { bus, regs, profile } = scripts.parts;
+    if (isDataInPhase(this.phase) && (regs[SYM.SCNTL2]! & SCNTL2_WSR) !== 0) {
       this.storeResidue();
       if (this.left === 0) return true;
     }
     if (!scripts.requestValid(this.go)) return false;
-    if (bus.phase !== this.phase) return this.mismatch();
+    if (!meansPhase(scripts.parts, this.phase, bus.phase)) return this.mismatch();
+    if (bus.phase !== this.phase) {
+      this.phase = bus.phase;
+      this.showCounters();
+    }
     const target = bus.connected!;
-    const data = this.phase === PHASE.dataIn || this.phase === PHASE.dataOut;
+    const data = isDataPhase(this.phase);
+    if (data && (this.phase & DT_BIT) !== 0 && !profile.doubleTransition)
+      return scripts.illegal(`the ${profile.variant} has no phase ${this.phase}`);
     this.planned = data ? Math.min(this.left, target.dataWanted) : this.left;
     if (data) this.checkAgreement(target);
     const perByte = data ? target.agreement.nsPerByte : ASYNCHRONOUS_NS;
@@ -125,20 +135,23 @@ export class BlockMove {
   private showCounters(): void {
     const { scripts } = this;
     const { words } = scripts.parts;
-    words[SYM.DBC >>> 2] = (scripts.w0 & 0xff000000) | this.left;
+    words[SYM.DBC >>> 2] = (scripts.w0 & 0xf8000000) | (this.phase << 24) | this.left;
     words[SYM.DNAD >>> 2] = this.address;
   }
 
-  /** Width and offset that the chip is set to must be those that the target has agreed to: on a real bus data would be lost. */
+  /** What the chip is set to must be what the target has agreed to, but for the period: on a real bus data would be lost. */
   private checkAgreement(target: PhaseTarget): void {
-    const { regs, complain } = this.scripts.parts;
-    const { width, offset } = target.agreement;
+    const { parts } = this.scripts;
+    const { regs, profile, complain } = parts;
+    const { width, offset, doubleTransition } = target.agreement;
     const ours = (regs[SYM.SCNTL3]! & SCNTL3_EWS) !== 0 ? 1 : 0;
-    const ourOffset = regs[SYM.SXFER]! & SXFER_OFFSET;
-    if (ours === width && ourOffset === offset) return;
+    const ourOffset = regs[SYM.SXFER]! & (profile.doubleTransition ? SXFER_OFFSET_6_BITS : SXFER_OFFSET);
+    const double = isSetToDt(parts);
+    if (ours === width && ourOffset === offset && double === doubleTransition) return;
+    const words = (wide: number, depth: number, dt: boolean) => `${8 << wide} bits, offset ${depth}${dt ? ", DT" : ""}`;
     complain(
       "driver erred",
-      `data phase with target ${target.id}: the chip is set to ${8 << ours} bits, offset ${ourOffset}; the target to ${8 << width} bits, offset ${offset}`,
+      `data phase with target ${target.id}: the chip is set to ${words(ours, ourOffset, double)}; the target to ${words(width, offset, doubleTransition)}`,
     );
   }
 
@@ -150,22 +163,9 @@ export class BlockMove {
     if (!target || bus.phase !== this.phase) return this.go();
     memory.spentNs = 0;
     bus.actAt = scripts.time;
-    switch (this.phase) {
-      case PHASE.dataIn:
-      case PHASE.dataOut:
-        this.moveData(target);
-        break;
-      case PHASE.messageIn:
-      case PHASE.status:
-        this.takeBytes(target);
-        break;
-      case PHASE.messageOut:
-      case PHASE.command:
-        this.sendBytes(target);
-        break;
-      default:
-        return scripts.illegal(`phase ${this.phase} does not exist without DT transfers`);
-    }
+    if (isDataPhase(this.phase)) this.moveData(target);
+    else if (this.phase === PHASE.messageIn || this.phase === PHASE.status) this.takeBytes(target);
+    else this.sendBytes(target);
     if (memory.faulted) return scripts.fault();
     scripts.parts.trace("moved", this.phase, this.through);
     if (this.left === 0) return true;
@@ -259,7 +259,7 @@ export class BlockMove {
     const { memory, regs } = this.scripts.parts;
     const bytes = Math.min(this.planned, target.dataWanted);
     const { dataBuffer, dataOffset } = target;
-    const inward = this.phase === PHASE.dataIn;
+    const inward = isDataInPhase(this.phase);
     const near = memory.ramOffset(this.address);
     if (near >= 0) {
       const ram = memory.ram.subarray(near, near + bytes);
@@ -288,7 +288,7 @@ export class BlockMove {
     const { profile, regs, words, interrupts, trace } = scripts.parts;
     const ccntl0 = regs[SYM.CCNTL0]!;
     trace("phase mismatch", this.phase, this.left);
-    const data = this.phase === PHASE.dataIn || this.phase === PHASE.dataOut;
+    const data = isDataPhase(this.phase);
     const jumps = profile.phaseMismatchJump && (ccntl0 & CCNTL0_ENPMJ) !== 0 && (data || (ccntl0 & CCNTL0_ENNDJ) !== 0);
     if (!jumps) {
       if (!scripts.atItsTime(this.go)) return false;
@@ -301,7 +301,7 @@ export class BlockMove {
     words[SYM.IA >>> 2] = scripts.at;
     words[SYM.SBC >>> 2] = this.through;
     const residue = (regs[SYM.SCNTL2]! & SCNTL2_WSR) !== 0;
-    const second = (ccntl0 & CCNTL0_PMJCTL) !== 0 ? this.phase === PHASE.dataIn : residue;
+    const second = (ccntl0 & CCNTL0_PMJCTL) !== 0 ? isDataInPhase(this.phase) : residue;
     scripts.dsp = words[(second ? SYM.PMJAD2 : SYM.PMJAD1) >>> 2]!;
     return true;
   }

@@ -43,7 +43,7 @@ export class BusInstructions {
 
   private readonly select = (): boolean => {
     const { scripts } = this;
-    const { bus, memory, regs } = scripts.parts;
+    const { bus, memory, regs, profile } = scripts.parts;
     if (bus.reselecting) {
       this.beReselected();
       scripts.dsp = this.alternate;
@@ -52,12 +52,13 @@ export class BusInstructions {
     if (!bus.free) return scripts.waitForChange(this.select);
     // Arbitration begins ahead of the calendar: nothing outside notices before it has ended.
     if ((scripts.w0 & 0x02000000) !== 0) {
-      // Table indirect: SCNTL3, id, SXFER from the highest byte down.
+      // Table indirect: SCNTL3, id, SXFER, SCNTL4 from the highest byte down.
       const entry = memory.read32((scripts.dsa + signed24(scripts.w0)) >>> 0);
       if (memory.faulted) return scripts.fault();
       regs[SYM.SCNTL3] = entry >>> 24;
       regs[SYM.SDID] = (entry >>> 16) & 0x0f;
       regs[SYM.SXFER] = (entry >>> 8) & 0xff;
+      if (profile.doubleTransition) regs[SYM.SCNTL4] = entry & 0xff;
     } else regs[SYM.SDID] = (scripts.w0 >>> 16) & 0x0f;
     this.arbitratesFrom = scripts.time;
     return scripts.waitUntil(scripts.time + ARBITRATION_NS, this.arbitrated);

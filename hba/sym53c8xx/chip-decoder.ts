@@ -184,4 +184,7 @@ export const signed24 = (word: number): number => (word << 8) >> 8;
 /** Dword registers that are nothing but storage. */
 export const DWORD_STORAGE = new Uint8Array(256);
 for (const register of [SYM.DSA, SYM.TEMP, SYM.SCRATCHA]) DWORD_STORAGE[register] = 1;
-for (let register = SYM.SCRATCHB; register <= SYM.CSBC; register += 4) DWORD_STORAGE[register] = 1;
+for (let register: number = SYM.SCRATCHB; register <= SYM.CSBC; register += 4) {
+  // SCNTL4 and its neighbours are bytes.
+  if (register !== SYM.SCNTL4) DWORD_STORAGE[register] = 1;
+}

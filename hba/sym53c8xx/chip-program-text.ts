@@ -4,6 +4,7 @@
 // SCRIPTS may come to from elsewhere, and behind what may let time pass. What the text cannot do is the processor's loop's: then
 // the function is left before that instruction.
 import { OP, type ScriptsDecoder, signed24, TRANSFER } from "./chip-decoder.ts";
+import { isDataPhase } from "../../emulator/disk/scsi-phases.ts";
 import { ASYNCHRONOUS_NS } from "../../emulator/disk/transfer-agreement.ts";
 import { HOST_READ_NS, HOST_WRITE_NS, NEAR_NS } from "./chip-memory.ts";
 import { SYM } from "./registers.ts";
@@ -34,7 +35,7 @@ const INT = 0x98080000;
 /** Data block moves always wait: for them the function would be left anyway. A memory move is three dwords long. */
 export function isCompilable(op: number, w0: number): boolean {
   if (op !== OP.general) return op !== OP.unknown;
-  const dataMove = w0 >>> 30 === 0 && ((w0 >>> 24) & 6) === 0;
+  const dataMove = w0 >>> 30 === 0 && isDataPhase((w0 >>> 24) & 7);
   return !dataMove && w0 >>> 29 !== 6;
 }
 
@@ -44,6 +45,8 @@ export interface ProgramSource {
   readonly fetchNs: number;
   /** The bus address of on-chip RAM, signed. */
   readonly base: number;
+  /** There may be DT data phases. */
+  readonly doubleTransition: boolean;
 }
 
 export class ProgramText {
@@ -347,7 +350,7 @@ export class ProgramText {
         "scripts.latchedPhase = bus.phase;",
       );
     }
-    const condition = conditionOf(op, w0);
+    const condition = conditionOf(op, w0, this.source.doubleTransition);
     // An interrupt, a call: the loop interprets them.
     if (transfer !== TRANSFER.jump && transfer !== TRANSFER.return) lines.push(`if (${condition}) ${before}`);
     this.carriedOut(at);
@@ -368,13 +371,15 @@ export class ProgramText {
 }
 
 /** JavaScript's condition under which the transfer takes place. */
-function conditionOf(op: number, w0: number): string {
+function conditionOf(op: number, w0: number, doubleTransition: boolean): string {
   const wanted = (w0 & 0x00080000) !== 0 ? "===" : "!==";
   if (op === OP.transferOnSfbr) {
     const care = ~(w0 >>> 8) & 0xff;
     return `(regs[${SYM.SFBR}] & ${care}) ${wanted} ${w0 & care}`;
   }
-  const holds = `scripts.latchedPhase ${wanted} ${(w0 >>> 24) & 7}`;
+  const phase = (w0 >>> 24) & 7;
+  const either = `${wanted === "===" ? "" : "!"}meansPhase(${phase}, scripts.latchedPhase)`;
+  const holds = doubleTransition && isDataPhase(phase) ? either : `scripts.latchedPhase ${wanted} ${phase}`;
   if (op === OP.transferOnPhaseWhenRequested) return holds;
   return wanted === "===" ? `bus.connected !== undefined && ${holds}` : `bus.connected === undefined || ${holds}`;
 }

@@ -1,4 +1,5 @@
 // SCRIPTS in on-chip RAM, where a driver's own lie: decoded once, run in one loop that keeps its state in local variables.
+import { meansPhase } from "./chip-data-phases.ts";
 import { OP, signed24, TRANSFER } from "./chip-decoder.ts";
 import { HOST_READ_NS, HOST_WRITE_NS, NEAR_FETCH_NS, NEAR_NS } from "./chip-memory.ts";
 import { LEFT } from "./chip-program-text.ts";
@@ -61,7 +62,8 @@ export class RamInstructions {
     const { ops } = decoder;
     const { entries } = translator;
     const { ram32, flatBytes } = memory;
-    const { bus, registers } = scripts.parts;
+    const { parts } = scripts;
+    const { bus, registers } = parts;
     const outside = ~(4 * ram32.length - 1) | 3;
     let { i32 } = memory.host.pool;
     let ahead = startsAhead;
@@ -153,11 +155,11 @@ export class RamInstructions {
             }
             if (requestAt > now + ahead) ahead = requestAt - now;
             scripts.latchedPhase = bus.phase;
-            if ((scripts.latchedPhase === ((w0 >>> 24) & 7)) !== ((w0 & 0x00080000) !== 0)) continue;
+            if (meansPhase(parts, (w0 >>> 24) & 7, bus.phase) !== ((w0 & 0x00080000) !== 0)) continue;
             break;
           }
           case OP.transferOnPhase: {
-            const holds = bus.connected !== undefined && scripts.latchedPhase === ((w0 >>> 24) & 7);
+            const holds = bus.connected !== undefined && meansPhase(parts, (w0 >>> 24) & 7, scripts.latchedPhase);
             if (holds !== ((w0 & 0x00080000) !== 0)) continue;
             break;
           }

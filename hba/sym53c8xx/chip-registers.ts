@@ -105,7 +105,9 @@ export class RegisterFile {
   }
 
   private exists(offset: number): boolean {
-    return resetOf[offset]! >= 0 && offset <= this.parts.profile.lastRegister;
+    const { lastRegister, doubleTransition } = this.parts.profile;
+    if (offset >= SYM.SCNTL4 && offset <= SYM.AIPCNTL1 && !doubleTransition) return false;
+    return resetOf[offset]! >= 0 && offset <= lastRegister;
   }
 
   /** A host's read of 1, 2 or 4 bytes. */
@@ -206,7 +208,7 @@ export class RegisterFile {
       case SYM.SIDL:
         return scripts.lastByte;
       case SYM.STEST4:
-        return profile.stest4 === undefined ? 0 : profile.stest4 | (timers.locked ? STEST4_LCKFRQ : 0);
+        return (profile.stest4 ?? 0) | (profile.showsLock && timers.locked ? STEST4_LCKFRQ : 0);
       default:
         return regs[offset]!;
     }

@@ -7,6 +7,7 @@ import type { ScsiBus } from "../../emulator/disk/scsi-bus.ts";
 import { makeEvent, type EventQueue } from "../../emulator/time/events.ts";
 import { BlockMove } from "./chip-block-move.ts";
 import { BusInstructions } from "./chip-bus-instructions.ts";
+import { meansPhase } from "./chip-data-phases.ts";
 import { DataInstructions } from "./chip-data-instructions.ts";
 import type { ScriptsDecoder } from "./chip-decoder.ts";
 import type { Interrupts } from "./chip-interrupts.ts";
@@ -115,10 +116,10 @@ export class Scripts {
     this.transfer = new TransferControl(this);
     this.near = new RamInstructions(this);
     this.decoder = parts.memory.decoder;
-    const { regs, words, memory, registers, bus } = parts;
-    const { move } = this;
+    const means = (wanted: number, actual: number) => meansPhase(parts, wanted, actual);
+    const { doubleTransition } = parts.profile;
     this.translator = new ScriptsTranslator(
-      { scripts: this, regs, words, memory, registers, bus, move },
+      { ...parts, scripts: this, move: this.move, meansPhase: means, doubleTransition },
       NEAR_FETCH_NS,
     );
   }

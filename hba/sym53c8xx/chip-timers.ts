@@ -37,6 +37,7 @@ export class ChipTimers {
 
   private periodNs(code: number): number {
     const { regs, profile } = this;
+    if (!profile.timersFollowClock) return SHORTEST_NS * 2 ** (code - 1);
     const multiplied = (regs[SYM.STEST1]! & STEST1_DBLSEL) !== 0 && this.locked;
     const khz = profile.clockKhz * (multiplied ? profile.multiplier : 1);
     const divisor = CLOCK_DIVISORS[regs[SYM.SCNTL3]! & SCNTL3_CCF]!;

@@ -1,6 +1,7 @@
 // SCRIPTS' transfer control: JUMP, CALL, RETURN and INT, when carry, phase and data compare as they want. [manual 5.6]
 import { signed24 } from "./chip-decoder.ts";
 import type { Scripts } from "./chip-scripts.ts";
+import { meansPhase } from "./chip-data-phases.ts";
 import { DSTAT_SIR, SYM } from "./registers.ts";
 
 // Registers as indices of dwords.
@@ -28,7 +29,8 @@ export class TransferControl {
     let holds = true;
     if ((w0 & 0x00200000) !== 0) holds = scripts.carry;
     else {
-      if ((w0 & 0x00020000) !== 0) holds = bus.connected !== undefined && scripts.latchedPhase === ((w0 >>> 24) & 7);
+      if ((w0 & 0x00020000) !== 0)
+        holds = bus.connected !== undefined && meansPhase(scripts.parts, (w0 >>> 24) & 7, scripts.latchedPhase);
       if ((w0 & 0x00040000) !== 0) {
         const care = ~(w0 >>> 8) & 0xff;
         holds = holds && (regs[SYM.SFBR]! & care) === (w0 & care);

@@ -91,7 +91,7 @@ describe("SCRIPTS that are hot", () => {
   });
 });
 
-test.each(["53c895a", "53c875"] as const)(
+test.each(["53c895a", "53c875", "53c1010"] as const)(
   "a driver's work on a %s is the same run, event by event, with and without functions",
   (variant) => {
     const runs = [true, false].map((translated) => {

@@ -32,6 +32,9 @@ export interface ProgramParts {
   readonly memory: ChipMemory;
   readonly registers: RegisterBytes;
   readonly bus: ScsiBus;
+  /** Whether an instruction's phase is the one on the bus (chip-data-phases.ts). */
+  readonly meansPhase: (wanted: number, actual: number) => boolean;
+  readonly doubleTransition: boolean;
   readonly move: { takeOne(w0: number, w1: number, near: number, time: number, fits: boolean): boolean };
 }
 
@@ -92,7 +95,8 @@ export class ScriptsTranslator {
     // In order: the text does not depend on what was hot first.
     roots.push(at);
     roots.sort((a, b) => a - b);
-    const text = new ProgramText({ ram32, decoder, fetchNs, base }, roots);
+    const { doubleTransition } = this.parts;
+    const text = new ProgramText({ ram32, decoder, fetchNs, base, doubleTransition }, roots);
     for (const dword of text.dwords) decoder.translated[dword] = 1;
     for (const [first, block] of text.blocks) entries[first] = block;
     this.program = factoryOf(text.body)(this.parts, ram32, entries);
@@ -107,7 +111,7 @@ function factoryOf(body: string): Factory {
     "parts",
     "ram32",
     "entries",
-    `const { scripts, regs, words, memory, registers, bus, move } = parts;
+    `const { scripts, regs, words, memory, registers, bus, meansPhase, move } = parts;
     const { decoder } = memory;
     return (block, i32, flatBytes, ahead, slice) => {
       let count = 0, last = -1, to = 0, due = 0.5;

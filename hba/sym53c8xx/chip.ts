@@ -1,4 +1,4 @@
-// An LSI 53C8xx SCSI controller at register level: 53C875 and 53C895A.
+// An LSI 53C8xx SCSI controller at register level: 53C875, 53C895A and 53C1010.
 //
 // A register write records and schedules; SCRIPTS, timers and the bus go on in the chip's own events, whose times are
 // counted from `host.events.now`. So whoever passes a CPU's access on must have moved that clock up to the CPU's time.

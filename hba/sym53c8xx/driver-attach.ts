@@ -13,10 +13,12 @@ import { kfuncOf } from "./driver-kfunc.ts";
 import { get32le, put32le } from "./driver-memory.ts";
 import { asynchronousDivisor } from "./driver-nego.ts";
 import {
+  FE_C10,
   FE_DAC,
   FE_DBLR,
   FE_LCKFRQ,
   FE_QUAD,
+  FE_U3EN,
   FE_ULTRA2,
   FE_VARCLK,
   FE_WIDE,
@@ -43,7 +45,7 @@ import {
 export interface SymPciChip {
   readonly name: string;
   readonly features: number;
-  /** Fastest transfer period factor. */
+  /** Fastest transfer period factor, and deepest offset, with single transitions. */
   readonly minsync: number;
   readonly maxoffs: number;
 }
@@ -52,6 +54,15 @@ export interface SymPciChip {
 export const SYM_PCI_CHIPS: ReadonlyMap<number, SymPciChip> = new Map([
   [0x000f, { name: "875", features: FE_WIDE | FE_DBLR | FE_VARCLK, minsync: 12, maxoffs: 16 }],
   [0x0012, { name: "895a", features: FE_WIDE | FE_ULTRA2 | FE_QUAD | FE_LCKFRQ | FE_DAC, minsync: 10, maxoffs: 31 }],
+  [
+    0x0020,
+    {
+      name: "1010-33",
+      features: FE_WIDE | FE_ULTRA2 | FE_QUAD | FE_DAC | FE_C10 | FE_U3EN,
+      minsync: 10,
+      maxoffs: 31,
+    },
+  ],
 ]);
 
 const PCI_COMMAND = 0x04;
@@ -162,7 +173,7 @@ function sym_prepare_setting(np: SYM_HCB, chip: SymPciChip): void {
   s.maxwide = (chip.features & FE_WIDE) !== 0 ? 1 : 0;
   s.clock_divn = 7;
   s.rv_scntl0 = SCNTL0;
-  s.rv_scntl3 = asynchronousDivisor(s.clock_khz);
+  s.rv_scntl3 = (chip.features & FE_C10) !== 0 ? 0 : asynchronousDivisor(s.clock_khz);
   s.rv_dmode = DMODE_BURST_AND_FETCH;
   s.rv_dcntl = DCNTL_CLSE_PFEN;
   s.rv_ctest3 = 0x01;
@@ -207,7 +218,16 @@ export const sym_attach = kfuncOf("sym_attach", function* (pdev: PciFunction, un
     return undefined;
   }
   const addr = pci_alloc_consistent(pdev, K.sizeOf(struct_sym_hcb));
-  const np = new SYM_HCB(unit, pdev, pdev.map(SYM_MEMORY_BAR), ram, ramBa, addr, sym_timer);
+  const np = new SYM_HCB(
+    unit,
+    pdev,
+    pdev.map(SYM_MEMORY_BAR),
+    ram,
+    ramBa,
+    addr,
+    (chip.features & FE_C10) !== 0,
+    sym_timer,
+  );
   np.s.mmio_ba = (pdev.readConfig(0x10 + 4 * SYM_MEMORY_BAR, 4) & ~0xf) >>> 0;
   np.s.device_id = pdev.readConfig(0x02, 2);
   np.s.revision_id = pdev.readConfig(0x08, 1);

@@ -55,7 +55,7 @@ function* polledWrite(rig: Rig, cmd: scsi_cmnd, lba: number, buffer: number): Ge
   return done ? s.result : -1;
 }
 
-describe.each(["53c895a", "53c875"] as const)("the dump hooks on a %s", (variant) => {
+describe.each(["53c895a", "53c875", "53c1010"] as const)("the dump hooks on a %s", (variant) => {
   test("the sanity check has no lock of its own to look at; without an adapter it refuses", () => {
     const rig = makeRig({ variant });
     const sdev = rig.sds[0]!.device;
@@ -100,6 +100,7 @@ describe.each(["53c895a", "53c875"] as const)("the dump hooks on a %s", (variant
       results.push(yield* sym53c8xx_template.eh_host_reset_handler!(cmd));
       spin_unlock(host_lock);
       expect(rig.np.s.settle_time_valid).toBe(1);
+      expect(rig.targets[0]!.agreement).toMatchObject({ width: 0, offset: 0, doubleTransition: false });
       // What diskdump_update does: time goes on, the driver's timer runs.
       for (let i = 0; i < 5; i++) {
         yield* delayNs(1e9);
@@ -114,6 +115,8 @@ describe.each(["53c895a", "53c875"] as const)("the dump hooks on a %s", (variant
       K.onIrqEnable = undefined;
     });
     expect(results).toEqual([SUCCESS, 2, 0]);
+    expect(rig.targets[0]!.agreement).toMatchObject({ width: 1, doubleTransition: variant === "53c1010" });
+    expect(rig.kernel.machine.complaints).toEqual([]);
     expect(rig.np.s.busy_ccbs).toBe(0);
     expect(enabled).toBe(false);
     expect(forbidden).toEqual([]);

@@ -117,6 +117,7 @@ export class SYM_HCB {
     ram: MmioWindow,
     ramBa: number,
     addr: number,
+    c10: boolean,
     onTimer: (np: SYM_HCB) => Running,
   ) {
     this.addr = addr;
@@ -128,7 +129,7 @@ export class SYM_HCB {
     this.s.unit = unit;
     this.s.ram_ba = ramBa;
     this.offsets = scriptOffsets(K.map.model);
-    this.script = symScripts(this.offsets).link(ramBa);
+    this.script = symScripts(this.offsets, c10).link(ramBa);
     const addresses = ENTRIES.map((label) => [label, this.ba(label)]);
     this.entries = Object.fromEntries(addresses) as Record<(typeof ENTRIES)[number], number>;
     this.startposAt = this.ramOffset("startpos");

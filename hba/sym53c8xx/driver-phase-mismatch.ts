@@ -11,7 +11,7 @@ import { SYM_CONF_MAX_SG } from "./driver-structs.ts";
 import { CTEST3_CLF, STEST3_CSF, SYM } from "./registers.ts";
 import { STORE_NS } from "../../kernel-sim/abi/ram.ts";
 import { step } from "../../emulator/cpu/cpu.ts";
-import { PHASE } from "../../emulator/disk/scsi-phases.ts";
+import { isDataPhase } from "../../emulator/disk/scsi-phases.ts";
 
 const TWO_32 = 4294967296;
 const TOLERANT = 0x80;
@@ -30,9 +30,9 @@ export const sym_int_ma = kfuncOf("sym_int_ma", function* (np: SYM_HCB) {
     yield* sym_start_reset(np);
     return;
   }
-  const phase = (dbc >>> 24) & 7;
-  if (phase === PHASE.dataIn || phase === PHASE.dataOut) {
-    if (now === PHASE.dataIn || now === PHASE.dataOut) {
+  // With DT clocking both are DT data phases.
+  if (isDataPhase((dbc >>> 24) & 7)) {
+    if (isDataPhase(now)) {
       // The target wants the data the other way round.
       chip.writel(np.ba("data_ovrun"), SYM.DSP);
       return;

@@ -72,6 +72,7 @@ function send(np: SYM_HCB, target: number, message: readonly number[]): void {
   const { offsets, addr, chip } = np;
   const tp = np.targets[target]!;
   const select = addr + offsets.hcb.abrt_sel;
+  M.u8[select] = tp.s.uval;
   M.u8[select + 1] = tp.s.sval;
   M.u8[select + 2] = target;
   M.u8[select + 3] = tp.s.wval;

@@ -43,6 +43,10 @@ export const FE_QUAD = 0x08;
 export const FE_LCKFRQ = 0x10;
 export const FE_DAC = 0x20;
 export const FE_VARCLK = 0x40;
+/** The 53C1010's core: SCNTL4, hardwired divisors for asynchronous transfers. */
+export const FE_C10 = 0x80;
+/** Its SCNTL4.U3EN can be used. */
+export const FE_U3EN = 0x100;
 
 /** Seconds that the devices get after a bus reset. */
 const SETTLE_S = 3;

@@ -82,8 +82,8 @@ export function scriptOffsets(model: DataModel): ScriptOffsets {
   };
 }
 
-/** Makes the program; it is linked to where on-chip RAM lies. */
-export function symScripts({ ccb, tcb, lcb, hcb }: ScriptOffsets): ScriptAssembler {
+/** Makes the program; it is linked to where on-chip RAM lies. `c10`: for the 53C1010, which has SCNTL4. */
+export function symScripts({ ccb, tcb, lcb, hcb }: ScriptOffsets, c10: boolean): ScriptAssembler {
   const a = new ScriptAssembler();
   a
     // A job: the address of its sym_ccb and of the next entry, which SCRATCHA keeps until the bus is won.
@@ -102,8 +102,10 @@ export function symScripts({ ccb, tcb, lcb, hcb }: ScriptOffsets): ScriptAssembl
     .store(SYM.SCRATCHA, 4, "startpos")
     .loadTable(SYM.SCRATCHB, 4, ccb.status)
     .label("wf_sel_done")
-    .interrupt(SIR.selAtnNoMsgOut, unless(when(PHASE.messageOut)))
-    .moveTable(PHASE.messageOut, ccb.smsg)
+    .interrupt(SIR.selAtnNoMsgOut, unless(when(PHASE.messageOut)));
+  // Erratum of the C1010-33: selection by table may miss SCNTL3. (sym_fw2.h, SEL_DONE)
+  if (c10) a.loadTable(SYM.SCNTL3, 1, ccb.select + 3);
+  a.moveTable(PHASE.messageOut, ccb.smsg)
     .jump("dispatch", unless(when(PHASE.command)))
     .label("command")
     .moveTable(PHASE.command, ccb.cmd)
@@ -234,8 +236,9 @@ export function symScripts({ ccb, tcb, lcb, hcb }: ScriptOffsets): ScriptAssembl
     .loadTable(SYM.DSA, 4, 0)
     .interrupt(SIR.reselNoMsgIn, unless(when(PHASE.messageIn)))
     .loadTable(SYM.SCNTL3, 1, tcb.wval)
-    .loadTable(SYM.SXFER, 1, tcb.sval)
-    .move(PHASE.messageIn, 1, "msgin")
+    .loadTable(SYM.SXFER, 1, tcb.sval);
+  if (c10) a.loadTable(SYM.SCNTL4, 1, tcb.uval);
+  a.move(PHASE.messageIn, 1, "msgin")
     .jump("resel_lun0", sfbrIs(0x80, 0xbf))
     .interrupt(SIR.reselNoIdentify, unless(sfbrIs(0x80, 0x80)))
     // DSA = luntbl + 4 * lun, aligned alike.

@@ -79,7 +79,7 @@ export function sym_free_ccb(np: SYM_HCB, cp: SYM_CCB): void {
   const lp = cp.lcb!;
   const { s } = lp;
   const { tag } = cp.s;
-  sym_nego_ended(cp, np.targets[cp.s.target]!);
+  sym_nego_ended(np, cp, np.targets[cp.s.target]!);
   if (tag === NO_TAG) {
     s.busy_itl = 0;
     setLcb(lp, np.offsets.lcb.itl_task_sa, np.bad_itl.addr);
@@ -175,7 +175,7 @@ export const sym53c8xx_queue_command = kquick(
     }
     if (tp.s.check_nego !== 0) length += sym_prepare_nego(np, cp, tp, message + length);
     setEntry(addr + offsets.ccb.smsg, length, message);
-    put32le(addr + offsets.ccb.select, (tp.s.sval << 8) | (device.id << 16) | (tp.s.wval << 24));
+    put32le(addr + offsets.ccb.select, tp.s.uval | (tp.s.sval << 8) | (device.id << 16) | (tp.s.wval << 24));
     const cdb = cp.s.cdb_buf;
     const { cmd_len } = s;
     const { cmnd } = cmd;

@@ -110,11 +110,13 @@ const sym_msg_received = kfuncOf("sym_msg_received", function* (np: SYM_HCB, cp:
 });
 
 const sym_announce_transfer_rate = kfuncOf("sym_announce_transfer_rate", function* (np: SYM_HCB, id: number) {
-  const { curr_width, curr_period, curr_offset, goal_offset } = np.targets[id]!.s;
+  const { curr_width, curr_period, curr_offset, curr_dt, goal_offset } = np.targets[id]!.s;
   // Width first, then the rest: one line for both.
   if (goal_offset !== curr_offset) return;
   const width = curr_width > 0 ? "WIDE" : "NARROW";
-  const rate = curr_offset > 0 ? `synchronous, period factor ${curr_period}, offset ${curr_offset}` : "asynchronous";
+  const clocking = curr_dt !== 0 ? ", DT" : "";
+  const rate =
+    curr_offset > 0 ? `synchronous, period factor ${curr_period}, offset ${curr_offset}${clocking}` : "asynchronous";
   yield* printk(`${np.name}:${id}: ${width} SCSI, ${rate}\n`, 6);
 });
 

@@ -65,7 +65,7 @@ export const sym_tcb = struct(
   {
     luntbl_sa: u32,
     lun0_sa: u32,
-    /** unused, SXFER, unused, SCNTL3: at the registers' own places in a dword. */
+    /** SCNTL4, SXFER, unused, SCNTL3: at the registers' own places in a dword. */
     uval: u8,
     sval: u8,
     filler: u8,
@@ -80,6 +80,8 @@ export const sym_tcb = struct(
     curr_period: u8,
     curr_offset: u8,
     usrflags: u32,
+    goal_dt: u8,
+    curr_dt: u8,
   },
   { doc: "a target" },
 );

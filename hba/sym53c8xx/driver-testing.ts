@@ -21,6 +21,8 @@ export interface RigOptions {
   readonly ids?: readonly number[];
   readonly disk?: Partial<ScsiDiskOptions>;
   readonly limits?: TransferLimits;
+  /** Of single disks, by id. */
+  readonly limitsOf?: Readonly<Record<number, TransferLimits>>;
   /** Told of every DMA mapping, as for a chip that does not see RAM. */
   readonly dmaPort?: DmaPort;
   /** Called with the chip before the driver sees it: to break it. */
@@ -59,7 +61,7 @@ export function makeRig(options: RigOptions = {}): Rig {
       ...options.disk,
     });
     disks.push(disk);
-    targets.push(chip.attach(id, disk, options.limits));
+    targets.push(chip.attach(id, disk, options.limitsOf?.[id] ?? options.limits));
   }
   options.before?.(chip);
   const rig: Rig = {

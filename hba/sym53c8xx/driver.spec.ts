@@ -43,7 +43,7 @@ function roundTrip(rig: Rig, sector: number, count: number, seconds?: number): {
 }
 const FINE = { good: true, same: true };
 
-describe.each(["53c895a", "53c875"] as const)("the driver on a %s", (variant) => {
+describe.each(["53c895a", "53c875", "53c1010"] as const)("the driver on a %s", (variant) => {
   test("finds the disks and names them in order", () => {
     const rig = makeRig({ variant, ids: [1, 3, 15] });
     expect(rig.sds.map((sd) => [sd.disk.name, sd.device.id, sd.disk.capacity])).toEqual([
@@ -69,8 +69,11 @@ describe.each(["53c895a", "53c875"] as const)("the driver on a %s", (variant) =>
 
   test("negotiates wide and synchronous transfers, each disk for itself", () => {
     const rig = makeRig({ variant });
-    const expected =
-      variant === "53c875" ? { width: 1, period: 0x0c, offset: 16 } : { width: 1, period: 0x0a, offset: 31 };
+    const expected = {
+      "53c895a": { width: 1, period: 0x0a, offset: 31, doubleTransition: false },
+      "53c875": { width: 1, period: 0x0c, offset: 16, doubleTransition: false },
+      "53c1010": { width: 1, period: 0x09, offset: 31, doubleTransition: true },
+    }[variant];
     for (const target of rig.targets) expect(target.agreement).toMatchObject(expected);
     expect(rig.log().filter((line) => line.includes("WIDE SCSI, synchronous"))).toHaveLength(2);
   });
@@ -94,7 +97,7 @@ test("transfer timings are the fastest that are not too fast, for every period f
   expect(synchronousTiming(160_000, 255)).toBeUndefined();
 });
 
-describe.each(["53c895a", "53c875"] as const)("recovery on a %s", (variant) => {
+describe.each(["53c895a", "53c875", "53c1010"] as const)("recovery on a %s", (variant) => {
   test("a command that the disk swallows times out, is aborted and sent again", () => {
     const rig = makeRig({ variant });
     rig.disks[0]!.faults.lay({ kind: "timeout", on: "write", count: 1 });

@@ -1,4 +1,4 @@
-// The operating registers of the LSI 53C8xx family (53C875, 53C895A), as data. Names are the manual's.
+// The operating registers of the LSI 53C8xx family (53C875, 53C895A, 53C1010), as data. Names are the manual's.
 //
 // `writable` counts for a host's and for SCRIPTS' writes alike. What a register does beyond storing bits is in
 // chip-registers.ts; the ones that do are listed there.
@@ -10,6 +10,7 @@ export const SYM_RAM_BAR = 2;
 /** The register file repeats through the memory BAR. */
 export const SYM_REGISTER_BYTES = 0x100;
 
+const linux = "sym_defs.h of 2.6.9 (struct sym_reg, C1010 only); facts hba/sym53c8xx.md section 2";
 const manual = "LSI53C895A technical manual, chapter 4; facts hba/sym53c8xx.md section 2";
 const r1 = (
   offset: number,
@@ -31,6 +32,7 @@ export const SCNTL2_WSS = 0x08;
 export const SCNTL2_WSR = 0x01;
 export const SCNTL3_EWS = 0x08;
 export const SCNTL3_CCF = 0x07;
+export const SCNTL4_U3EN = 0x80;
 export const SSID_VAL = 0x80;
 export const SBCL_REQ = 0x80;
 export const SBCL_ACK = 0x40;
@@ -179,6 +181,10 @@ export const SYM_REGISTERS = defineRegisters("53c8xx", {
   SBMS: r4(0xb0),
   DBMS: r4(0xb4),
   DNAD64: r4(0xb8),
+  // Of the 53C1010 only, like CRCPAD and what follows it. Reserved bits keep what is written, as everywhere.
+  SCNTL4: { ...r1(0xbc, 0, 0xff, { U3EN: 0x80, AIPCKEN: 0x40, XCLKH: 0x0c, XCLKS: 0x03 }), source: linux },
+  AIPCNTL0: { ...r1(0xbe, 0, 0xff), source: linux },
+  AIPCNTL1: { ...r1(0xbf, 0, 0xff, { DISAIP: 0x08 }), source: linux },
   PMJAD1: r4(0xc0),
   PMJAD2: r4(0xc4),
   RBC: r4(0xc8),
@@ -187,6 +193,12 @@ export const SYM_REGISTERS = defineRegisters("53c8xx", {
   IA: r4(0xd4),
   SBC: r4(0xd8, 0, 0),
   CSBC: r4(0xdc),
+  CRCPAD: { ...r2(0xe0, 0, 0xffff), source: linux },
+  CRCCNTL0: { ...r1(0xe2, 0, 0xff, { SNDCRC: 0x10 }), source: linux },
+  CRCCNTL1: { ...r1(0xe3, 0, 0xff), source: linux },
+  CRCDATA: { ...r4(0xe4), source: linux },
+  // The FIFO is empty between transfers.
+  DFBC: { ...r2(0xf0, 0, 0), source: linux },
 });
 
 /** Offsets by name: `readb(SYM.ISTAT0)`. */
@@ -278,6 +290,9 @@ export const SYM = {
   SBMS: 0xb0,
   DBMS: 0xb4,
   DNAD64: 0xb8,
+  SCNTL4: 0xbc,
+  AIPCNTL0: 0xbe,
+  AIPCNTL1: 0xbf,
   PMJAD1: 0xc0,
   PMJAD2: 0xc4,
   RBC: 0xc8,
@@ -286,6 +301,11 @@ export const SYM = {
   IA: 0xd4,
   SBC: 0xd8,
   CSBC: 0xdc,
+  CRCPAD: 0xe0,
+  CRCCNTL0: 0xe2,
+  CRCCNTL1: 0xe3,
+  CRCDATA: 0xe4,
+  DFBC: 0xf0,
 } as const satisfies { [Name in keyof typeof SYM_REGISTERS]: number };
 
 export const SYM_REGISTER_NAMES: ReadonlyMap<number, string> = namesByOffset(SYM_REGISTERS);

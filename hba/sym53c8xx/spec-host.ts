@@ -142,8 +142,8 @@ export class SymSpecHost implements DeviceHost {
   }
 
   /** Sets up the table for a command. `message` begins with IDENTIFY. */
-  prepare(id: number, cdb: readonly number[], message: readonly number[], scntl3 = 0x03, sxfer = 0): void {
-    this.memory.write32(TABLE + T.select, ((scntl3 << 24) | (id << 16) | (sxfer << 8)) >>> 0);
+  prepare(id: number, cdb: readonly number[], message: readonly number[], scntl3 = 0x03, sxfer = 0, scntl4 = 0): void {
+    this.memory.write32(TABLE + T.select, ((scntl3 << 24) | (id << 16) | (sxfer << 8) | scntl4) >>> 0);
     this.entry(T.message, message, TABLE + 0x200);
     this.entry(T.command, cdb, TABLE + 0x300);
     for (const at of [T.messageIn, T.status]) this.memory.write32(TABLE + at, 0);
@@ -161,11 +161,13 @@ export class SymSpecHost implements DeviceHost {
       readonly message?: readonly number[];
       readonly scntl3?: number;
       readonly sxfer?: number;
+      readonly scntl4?: number;
     } = {},
   ): Outcome {
     const { out } = options;
     const bytes = out?.length ?? options.bytes ?? 0;
-    this.prepare(options.id ?? 0, cdb, options.message ?? [0xc0], options.scntl3, options.sxfer);
+    const { id = 0, message = [0xc0], scntl3, sxfer, scntl4 } = options;
+    this.prepare(id, cdb, message, scntl3, sxfer, scntl4);
     this.memory.write32(TABLE + T.data, bytes);
     this.memory.write32(TABLE + T.data + 4, DATA);
     if (out) this.memory.writeBytes(DATA, out);

@@ -77,7 +77,7 @@ export const ADAPTERS: Readonly<Record<string, AdapterKind>> = {
     diskDefaults: SCSI_DISK,
   },
   sym53c8xx: {
-    models: { "53c895a": WIDE_SCSI, "53c875": WIDE_SCSI },
+    models: { "53c895a": WIDE_SCSI, "53c875": WIDE_SCSI, "53c1010": WIDE_SCSI },
     makeChip: (machine, name, model) => new Sym53c8xxChip(machine, name, { variant: model as SymVariant }),
     loadModules: loadSym53c8xx,
     probe: sym2_init,
