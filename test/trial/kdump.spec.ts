@@ -54,7 +54,7 @@ describe.each(["kdump", "mkdump"])("%s", (dumper) => {
 const over = (adapter: string, dumper: string, ...overrides: string[]): TrialResult["record"] =>
   runTrial(loadScenario("learn", [`dump.dumper=${dumper}`, ...overrides], undefined, adapter), 7, {}).record;
 
-describe.each(["mptspi", "mptsas", "sym53c8xx", "ide"])("--adapter %s", (adapter) => {
+describe.each(["mptspi", "mptsas", "sym53c8xx", "sym53c1010", "ide"])("--adapter %s", (adapter) => {
   test("both save memory through it, and say how many bytes that were and how long it took", () => {
     for (const dumper of ["kdump", "mkdump"]) {
       const record = over(adapter, dumper);

@@ -110,6 +110,7 @@ export const ADAPTER_CHOICES: Readonly<Record<string, { readonly type: string; r
   mptspi: { type: "mptfusion", model: "53c1030" },
   mptsas: { type: "mptfusion", model: "sas1068" },
   sym53c8xx: { type: "sym53c8xx", model: "53c895a" },
+  sym53c1010: { type: "sym53c8xx", model: "53c1010" },
   ide: { type: "ide", model: "piix4" },
 };
 
