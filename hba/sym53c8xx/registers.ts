@@ -10,7 +10,7 @@ export const SYM_RAM_BAR = 2;
 /** The register file repeats through the memory BAR. */
 export const SYM_REGISTER_BYTES = 0x100;
 
-const linux = "sym_defs.h of 2.6.9 (struct sym_reg, C1010 only); facts hba/sym53c8xx.md section 2";
+const linux = "Linux sym_defs.h (struct sym_reg, C1010 only); facts hba/sym53c8xx.md section 2";
 const manual = "LSI53C895A technical manual, chapter 4; facts hba/sym53c8xx.md section 2";
 const r1 = (
   offset: number,

@@ -16,3 +16,5 @@ const sym = (variant: SymVariant, adapter: string): AdapterUnderTest => ({
 export const sym53c895a = sym("53c895a", "sym53c8xx");
 /** The one without phase-mismatch jumps: Linux's driver takes other SCRIPTS. */
 export const sym53c875 = sym("53c875", "sym53c8xx (53c875)");
+/** The one with DT clocking. */
+export const sym53c1010 = sym("53c1010", "sym53c8xx (53c1010)");
