@@ -288,7 +288,7 @@ export class RunLengths {
     return end === TOO_LONG ? undefined : this.u8.subarray(out, end >>> 0);
   }
 
-  /** Counting costs an eighth of packing what does not get shorter: pointers, where zeroes stand in ones and twos. */
+  /** Counting costs less than packing what does not get shorter: pointers, where zeroes stand in ones and twos. */
   private isHopeless(at: number, length: number): boolean {
     if (length % 16 !== 0 || length <= PROBE_BYTES) return false;
     const { functions, out } = this;
@@ -327,8 +327,7 @@ export class RunLengths {
 
 const own = new RunLengths(new WebAssembly.Memory({ initial: Math.ceil(ROOM_BYTES / 65536) }));
 
-/** For pages of the host: as the methods of RunLengths. What is put together in `roomToPack` need not be copied. */
-export const roomToPack = (bytes: number): Uint8Array => own.roomToPack(bytes);
+/** For pages of the host: as the methods of RunLengths. */
 export const encodeRuns = (page: Uint8Array): Uint8Array | undefined => own.encode(page);
 export const decodeRuns = (packed: Uint8Array, pageBytes: number): Uint8Array | string => own.decode(packed, pageBytes);
 

@@ -47,8 +47,7 @@ export function fillMemory(fraction: number, random: RandomStream = K.machine.ra
     for (let c = 0; c < CLUSTERS_PER_BLOCK; c++) {
       const at = pfn + c * CLUSTER_PAGES;
       if (random.unit() * (CLUSTERS_PER_BLOCK - c) < take) {
-        fillCluster(at, zone, contents);
-        spend(random, SPENT_DRAWS.perCluster);
+        fillCluster(at, zone, contents, random);
         take--;
         clusters--;
       } else {
@@ -60,7 +59,7 @@ export function fillMemory(fraction: number, random: RandomStream = K.machine.ra
   while (clusters > 0) {
     const page = zone.rmqueue(CLUSTER_ORDER);
     if (page === 0) break;
-    fillCluster((page - K.pages.memMap) / K.pages.pageStructBytes, zone, contents);
+    fillCluster((page - K.pages.memMap) / K.pages.pageStructBytes, zone, contents, random);
     clusters--;
   }
   return filled - clusters * CLUSTER_PAGES;
@@ -85,13 +84,14 @@ function shuffle(values: number[], random: RandomStream): void {
 }
 
 /** A cluster of a process's pages: of which kind is drawn, and the pages of one kind are no two alike. */
-function fillCluster(pfn: number, zone: Zone, contents: ProcessPages): void {
+function fillCluster(pfn: number, zone: Zone, contents: ProcessPages, random: RandomStream): void {
   const { memory } = M;
   const { memMap, pageStructBytes, at } = K.pages;
   const flatPages = memory.flatBytes / FRAME_SIZE;
   const flags = (zone.index << ZONE_SHIFT) >>> 0;
   const low = M.word8 && !M.little ? 4 : 0;
   const first = contents.next();
+  spend(random, SPENT_DRAWS.perCluster);
   for (let i = 0; i < CLUSTER_PAGES; i++) {
     if (pfn + i >= flatPages) memory.pages.setShared(pfn + i, first + i);
     else memory.pool.copy(first + i, pfn + i);
